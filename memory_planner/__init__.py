@@ -1,0 +1,1 @@
+"""Static memory planning: where every buffer lives, and the proof that it cannot be smaller."""
