@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an emitted model is made of, and the runtime that runs it. No allocation: every byte is static, its size known
+ * to the linker. One runtime at a time (one model in an image).
+ */
+#ifndef MMOE_RUNTIME_H
+#define MMOE_RUNTIME_H
+
+#include <stdint.h>
+
+#include "mmoe_kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MMOE_ABI 1 /* changes whenever an emitted file of an older version must not be built */
+
+/* One expert matrix inside a page: byte offsets from the start of the page (SPEC.md 6). */
+typedef struct {
+    uint32_t rows;
+    uint16_t columns;
+    uint16_t bits;
+    uint32_t weights, group_scales, row_scales;
+} mmoe_page_matrix;
+
+/* The MoE block of one layer. */
+typedef struct {
+    uint16_t layer;
+    uint16_t hidden;       /* d */
+    uint16_t experts;      /* 0: dense */
+    uint16_t top_k;
+    uint16_t expert_width; /* f */
+    uint16_t shared_width; /* 0: none */
+    float scaling;
+    const float *router_weight; /* (experts, hidden) */
+    const float *router_bias;   /* (experts) */
+    const mmoe_matrix *shared_gate_up, *shared_down; /* NULL when shared_width is 0 */
+} mmoe_moe;
+
+/* Scratch of mmoe_op_moe. Holds the router's scores, the gate/up products, their quantized form, and one output for each
+ * of the experts of a token and the shared one, so that they can be computed in any order and summed in the written one. */
+#define MMOE_MOE_SCRATCH_BYTES(hidden, experts, top_k, expert_width, shared_width)                     \
+    (MMOE_PAD(8 * (experts), 16) + MMOE_PAD(8 * MMOE_MAX(expert_width, shared_width), 16) +            \
+     MMOE_VECTOR_BYTES(MMOE_MAX(expert_width, shared_width)) + ((top_k) + 1) * MMOE_PAD(4 * (hidden), 16))
+#define MMOE_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+typedef struct mmoe_runtime mmoe_runtime;
+
+typedef enum { MMOE_POLICY_LRU = 0, MMOE_POLICY_LFU = 1 } mmoe_policy;
+
+/* Tokenizer tables (SPEC.md 4). Merges are sorted by (left, right); a merge's rank is its index in rank order. */
+typedef struct { uint16_t left, right, result, rank; } mmoe_merge;
+typedef struct {
+    uint32_t vocab_size;
+    uint32_t merge_count;
+    const uint16_t *byte_token;    /* (256): the token of one byte */
+    const mmoe_merge *merges;      /* (merge_count) */
+    const uint32_t *text_offset;   /* (vocab_size + 1) into text; special tokens are empty */
+    const uint8_t *text;
+} mmoe_tokenizer;
+
+/* Everything the runtime knows of a model; emitted as one const object. */
+typedef struct {
+    uint16_t abi;
+    const char *name;
+    uint8_t model_id[32]; /* sha256 of the quantized model file */
+    uint8_t build_id[32]; /* sha256 over everything that was emitted from */
+    uint32_t vocab_size, context;
+    uint16_t layers, hidden, experts, top_k;
+    uint32_t arena_bytes, kv_bytes;      /* kv_bytes: one layer */
+    uint32_t logits_offset;              /* float (vocab_size) in the arena, valid after a step */
+    uint32_t expert_bytes;               /* one expert; 0 when dense */
+    uint16_t slots;                      /* expert slots in SRAM; 0: every expert is used in place */
+    uint16_t policy;                     /* mmoe_policy */
+    const uint8_t *expert_image;         /* NULL when dense */
+    mmoe_page_matrix expert_gate_up, expert_down; /* the same in every expert */
+    uint16_t op_count;
+    const char *const *op_names;
+    mmoe_status (*step)(mmoe_runtime *rt, uint32_t token);
+    const mmoe_tokenizer *tokenizer;
+    const uint16_t *prefix_tokens, *suffix_tokens;
+    uint16_t prefix_count, suffix_count;
+    uint32_t stop_token;
+    uint16_t max_new_tokens;
+} mmoe_model;
+
+extern const mmoe_model mmoe_the_model; /* emitted */
+
+typedef struct {
+    uint32_t steps, hits, misses, load_errors;
+    uint64_t bytes_loaded, stall_ticks;
+} mmoe_statistics;
+
+struct mmoe_runtime {
+    const mmoe_model *model;
+    uint8_t *arena; /* (arena_bytes), 16-byte aligned */
+    uint8_t *kv;    /* (layers, kv_bytes), 16-byte aligned */
+    uint32_t position;
+    mmoe_statistics statistics;
+    /* per operation, (op_count) */
+    uint64_t *op_ticks;
+    uint32_t *op_calls;
+    uint64_t op_started;
+    uint8_t *routes; /* (2, layers, top_k): experts of the last step, then hit flags */
+};
+
+/* --- the operations an emitted step function calls, in order; each returns 0 or a negative status --------------------- */
+
+/* mmoe_step_begin checks the token and the room in the context; mmoe_op_done closes one line of the profile. */
+mmoe_status mmoe_step_begin(mmoe_runtime *rt, uint32_t token);
+void mmoe_op_done(mmoe_runtime *rt, uint16_t op);
+void mmoe_step_end(mmoe_runtime *rt);
+
+mmoe_status mmoe_op_embed(const mmoe_matrix *w, uint32_t token, float *x);
+mmoe_status mmoe_op_rmsnorm(const float *x, const float *w, uint32_t n, float eps, float *y);
+mmoe_status mmoe_op_quantize(const float *x, uint32_t n, mmoe_vector *q);
+mmoe_status mmoe_op_linear(const mmoe_matrix *w, const mmoe_vector *x, float *y);
+mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, float *out, void *scratch);
+mmoe_status mmoe_op_add(const float *x, uint32_t n, float *y);
+/* x (hidden) += MoE; n: the normed x for the router; q: the same quantized */
+mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, const mmoe_vector *q, float *x, void *scratch);
+
+/* --- the runtime as a firmware calls it --------------------------------------------------------------------------------- */
+
+mmoe_status mmoe_init(mmoe_runtime **rt);       /* checks the ABI and the expert image */
+void mmoe_reset(mmoe_runtime *rt);              /* position 0 */
+mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token); /* one decode step; logits in the arena */
+const float *mmoe_logits(const mmoe_runtime *rt);        /* (vocab_size) */
+
+/* --- what a port provides (firmware/ports) -------------------------------------------------------------------------------- */
+
+/* Starts to copy length bytes of the expert image at offset to dst; one at a time. */
+mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length);
+/* 1 finished, 0 still running, or a negative status. */
+int mmoe_port_read_done(void);
+/* Monotonic; unit 1 / mmoe_port_tick_hz(). */
+uint64_t mmoe_port_ticks(void);
+uint32_t mmoe_port_tick_hz(void);
+const char *mmoe_port_board(void);
+/* Next received byte, or -1 when there is none; may sleep until one comes when wait is not 0. */
+int mmoe_port_read_byte(int wait);
+void mmoe_port_write(const void *data, uint32_t length);
+/* Bytes reserved for the stack, and the most that was ever used. */
+void mmoe_port_stack(uint32_t *reserved, uint32_t *used);
+uint32_t mmoe_port_boot_count(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

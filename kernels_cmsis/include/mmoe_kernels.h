@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Kernels of mmoe-embed. SPEC.md sections 3 and 5 define every one of them to the bit: each folder (reference, dsp, mve,
+ * ...) gives the same functions with the same results, and only the speed differs.
+ *
+ * Common contract: pointers are valid and do not overlap unless said; float buffers are 4-byte, activation and weight
+ * buffers 16-byte aligned. Kernels do not check what the emitted model's static assertions already prove.
+ */
+#ifndef MMOE_KERNELS_H
+#define MMOE_KERNELS_H
+
+#include <stdint.h>
+
+#include "mmoe_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MMOE_PAD(n, m) (((n) + (m) - 1) / (m) * (m))
+#define MMOE_GROUP 32 /* columns that share one INT4 group scale */
+#define MMOE_GROUPS(n) (((n) + MMOE_GROUP - 1) / MMOE_GROUP)
+#define MMOE_MAX_COLUMNS 8192
+
+/* A packed weight matrix (SPEC.md 5), in flash or in an expert slot. */
+typedef struct {
+    uint32_t rows;
+    uint16_t columns;            /* 1..MMOE_MAX_COLUMNS */
+    uint16_t bits;               /* 8, or 4 with groups of 32 */
+    const void *weights;         /* bits 8: int8 (rows, pad 16); bits 4: uint8 (rows, groups, 16), biased by 8 */
+    const uint8_t *group_scales; /* bits 4: (rows, groups); else NULL */
+    const float *row_scales;     /* (rows) */
+} mmoe_matrix;
+
+/* A quantized activation: written by mmoe_quantize_s8, read by mmoe_matvec. The layout behind the scale is private to
+ * the instruction set's folder; every layout fits MMOE_VECTOR_BYTES(n). */
+typedef struct {
+    float scale;
+    uint32_t reserved[3];
+} mmoe_vector;
+#define MMOE_VECTOR_BYTES(n) (16 + MMOE_PAD(4 * MMOE_GROUPS(n), 16) + 2 * MMOE_PAD(n, 32))
+
+/* int8 (n) activation from float (n), SPEC.md 3.2. vector: MMOE_VECTOR_BYTES(n) bytes, 16-byte aligned.
+ * Returns MMOE_E_NUMERIC when an x is infinite or NaN. */
+mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector);
+
+/* y (rows) = W x, SPEC.md 3.3. x: quantized with n = w->columns. */
+void mmoe_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y);
+
+/* x (columns) = row `row` of an INT8 matrix, as float: SPEC.md 3.5 step 1. */
+void mmoe_embed_s8(const mmoe_matrix *w, uint32_t row, float *x);
+
+/* y_i = (x_i * r) * w_i, SPEC.md 3.4; w NULL: y_i = x_i * r. y may be x. */
+void mmoe_rmsnorm_f32(const float *x, const float *w, uint32_t n, float eps, float *y);
+
+/* y_i = y_i + x_i */
+void mmoe_add_f32(const float *x, uint32_t n, float *y);
+
+/* Rotates one head in place: x (head_dim), cosine and sine (head_dim / 2) of this position. */
+void mmoe_rotary_f32(float *x, const float *cosine, const float *sine, uint32_t head_dim);
+
+/* h_i = silu(gate_up_i) * gate_up_{n+i}; h may be gate_up. */
+void mmoe_swiglu_f32(const float *gate_up, uint32_t n, float *h);
+
+/* y_i = y_i + gate * x_i (two roundings) */
+void mmoe_accumulate_f32(const float *x, float gate, uint32_t n, float *y);
+
+/* Chooses top_k experts, SPEC.md 3.5 step 2.7. x (n) float; weight (experts, n); bias (experts).
+ * expert: top_k chosen, rising; gate: their weights. scratch: 2 * experts floats. top_k <= 16. */
+void mmoe_route_f32(const float *x, uint32_t n, const float *weight, const float *bias, uint32_t experts, uint32_t top_k,
+                    float scaling, uint8_t *expert, float *gate, float *scratch);
+
+/* Index of the largest, the lowest among equals. n >= 1 */
+uint32_t mmoe_argmax_f32(const float *x, uint32_t n);
+
+float mmoe_exp_f32(float x);  /* SPEC.md 3.1 */
+float mmoe_sqrt_f32(float x); /* correctly rounded, x >= 0 */
+
+/* Attention of one layer over its INT8 cache. */
+typedef struct {
+    uint16_t heads, kv_heads, head_dim, context; /* heads is a multiple of kv_heads, head_dim is even */
+    uint16_t qk_norm;                            /* 1: head norm after rotary */
+    float eps;
+    const float *cosine, *sine; /* (context, head_dim / 2) */
+} mmoe_attention;
+
+/* The cache of one layer is private to the folder; it needs no clearing. */
+#define MMOE_KV_BYTES(kv_heads, context, head_dim) \
+    MMOE_PAD((kv_heads) * (context) * (2 * MMOE_PAD(head_dim, 16) + 8), 16)
+#define MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, head_dim) \
+    (((heads) / (kv_heads)) * MMOE_PAD(6 * (context), 16) + ((heads) / (kv_heads) + 1) * (MMOE_VECTOR_BYTES(head_dim) + 16))
+
+/* SPEC.md 3.5 steps 2.2 to 2.4. qkv ((heads + 2 kv_heads) * head_dim) is rotated in place; kv: MMOE_KV_BYTES, this layer's;
+ * position < context; out (heads * head_dim); scratch 16-byte aligned. Returns MMOE_E_NUMERIC as quantize does. */
+mmoe_status mmoe_attention_s8(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch);
+
+/* CRC-32 of zlib; start with crc = 0. */
+uint32_t mmoe_crc32(uint32_t crc, const void *data, uint32_t length);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
