@@ -1,0 +1,54 @@
+"""The `mmoe-embed` command: one module per verb, imported only when its verb is used."""
+
+import importlib
+import sys
+
+import rich_click as click
+
+from mmoe_embed import __version__
+from mmoe_embed.cli.output import report_failure
+
+# verb: one line of help. The verb's module is mmoe_embed.cli.<verb>, its click command is called `command`.
+VERBS = {
+    "train": "train a model from a recipe",
+    "quantize": "turn a checkpoint into integers",
+    "plan": "decide where every byte lives on a board",
+    "emit": "write the model as C",
+    "build": "checkpoint to ELF: quantize, plan, emit, compile",
+    "flash": "put a build on its board",
+    "validate": "prove on the board that every logit has the golden's bits",
+    "run": "prompt the board and stream its answer",
+    "accuracy": "score a data set with the board's arithmetic",
+    "bench": "measure kernels",
+    "boards": "list and show the boards",
+    "doctor": "say what is installed, what is missing, and how to get it",
+    "demo": "the whole road in one go: build, flash, validate, prompt",
+}
+
+
+class _LazyGroup(click.RichGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"mmoe_embed.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"auto_envvar_prefix": "MMOE_EMBED", "help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mmoe-embed")
+def group() -> None:
+    """Take a tiny Mixture-of-Experts model from PyTorch to a microcontroller, bit for bit."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; never returns, exits with the documented code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = group.main(arguments, prog_name="mmoe-embed", standalone_mode=False)
+    except BaseException as error:
+        code = report_failure(error, as_json="--json" in arguments)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,114 @@
+"""What every verb shares: results on stdout, messages on stderr, the JSON envelope, the exit code."""
+
+import dataclasses
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+
+from mmoe_embed import __version__
+from mmoe_embed.errors import ToolkitError
+
+ENVELOPE_VERSION = 1
+
+# Progress and messages; stdout carries results only.
+console = Console(stderr=True, highlight=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a verb returns: `data` for machines, `text` for people; `exit_code` when a check failed."""
+
+    data: dict[str, Any]
+    text: str = ""
+    exit_code: int = 0
+
+
+def _print_envelope(verb: str, exit_code: int, data: dict[str, Any], error: dict[str, str] | None) -> None:
+    envelope = {
+        "envelope": ENVELOPE_VERSION,
+        "tool": "mmoe-embed",
+        "version": __version__,
+        "verb": verb,
+        "status": "failed" if exit_code else "ok",
+        "exit_code": exit_code,
+        "data": data,
+        "error": error,
+    }
+    print(json.dumps(envelope, indent=2, default=str))
+
+
+class VerbCommand(click.RichCommand):
+    """A click command with `--json`, whose callback returns a `Result`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(["--json", "as_json"], is_flag=True, expose_value=False, help="Print one JSON object on stdout.",
+                         callback=_remember_json)
+        )
+
+    def invoke(self, ctx: click.Context) -> int:
+        result: Result = super().invoke(ctx)
+        if ctx.meta.get("mmoe_embed.json"):
+            verb = ctx.command_path.removeprefix("mmoe-embed ")
+            _print_envelope(verb, result.exit_code, result.data, None)
+        elif result.text:
+            print(result.text)
+        return result.exit_code
+
+
+def _remember_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    ctx.meta["mmoe_embed.json"] = value
+    return value
+
+
+def verb(name: str, **attributes: Any) -> Callable[[Callable[..., Result]], click.Command]:
+    """Make a click command of a function that returns a `Result`; adds `--json`."""
+    return click.command(name, cls=VerbCommand, **attributes)
+
+
+def wants_json() -> bool:
+    """Whether the running verb was asked for JSON (then nothing else may go to stdout)."""
+    ctx = click.get_current_context(silent=True)
+    return bool(ctx and ctx.meta.get("mmoe_embed.json"))
+
+
+def report_failure(error: BaseException, *, as_json: bool) -> int:
+    """Print an error as the house does it and return the exit code: 1..6, or 130 when interrupted."""
+    ctx_path = " ".join(a for a in sys.argv[1:3] if not a.startswith("-"))
+    at = try_ = ""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, ToolkitError):
+        message, at, try_, code = error.message, error.at, error.try_, error.exit_code
+    elif isinstance(error, click.UsageError):
+        hint = error.ctx.command_path if error.ctx else "mmoe-embed"
+        message, try_, code = error.format_message(), f"{hint} --help", 2
+    elif isinstance(error, click.ClickException):
+        message, code = error.format_message(), error.exit_code
+    elif isinstance(error, KeyboardInterrupt | click.Abort):
+        message, code = "interrupted; run the same command again to go on", 130
+    elif isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    elif isinstance(error, OSError):
+        message, at, code = error.strerror or str(error), str(error.filename or ""), 1
+        try_ = "check that the folder exists, can be written and has room" if error.filename else ""
+    else:
+        message, code = f"{type(error).__name__}: {error}", 1
+        try_ = "this is a bug of mmoe-embed: please report it with the traceback below"
+    if as_json:
+        _print_envelope(ctx_path, code, {}, {"message": message, "at": at, "try": try_})
+    else:
+        print(f"Error: {ToolkitError(message, at=at, try_=try_)}", file=sys.stderr)
+    if try_.startswith("this is a bug") or os.environ.get("MMOE_EMBED_TRACEBACK"):
+        traceback.print_exception(error, file=sys.stderr)
+    return code
