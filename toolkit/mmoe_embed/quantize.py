@@ -1,0 +1,138 @@
+"""From a float checkpoint to integers (SPEC.md 2)."""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmoe_embed.checkpoint import Checkpoint
+from mmoe_embed.errors import ToolkitError
+
+GROUP = 32
+TINY = np.float32(2.0**-64)
+SCHEMES = ("int8", "int4")
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """A quantized matrix: the weight at (r, c) stands for `scale[r] * group[r, c // 32] * q[r, c]` (group 1 in INT8)."""
+
+    q: NDArray[np.int8]  # (rows, columns); -127..127, or -8..7 with groups
+    scale: NDArray[np.float32]  # (rows)
+    group: NDArray[np.uint8] | None = None  # (rows, ceil(columns / 32))
+
+    @property
+    def bits(self) -> int:
+        """Bits a weight takes in flash."""
+        return 8 if self.group is None else 4
+
+    @property
+    def rows(self) -> int:
+        """Output size."""
+        return int(self.q.shape[0])
+
+    @property
+    def columns(self) -> int:
+        """Input size."""
+        return int(self.q.shape[1])
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """The float32 (rows, columns) matrix that the integers stand for."""
+        step = self.scale[:, None] * np.ones((1, self.columns), np.float32)
+        if self.group is not None:
+            step = self.scale[:, None] * np.repeat(self.group, GROUP, axis=1)[:, : self.columns].astype(np.float32)
+        return self.q.astype(np.float32) * step
+
+
+def quantize_int8(weights: NDArray[np.float32]) -> Matrix:
+    """INT8 with one scale a row.
+
+    Args:
+        weights: float32 (rows, columns).
+    """
+    scale = np.abs(weights).max(axis=1) / np.float32(127)
+    scale = np.where(scale < TINY, np.float32(0), scale)
+    divisor = np.where(scale == 0, np.float32(1), scale)
+    q = np.clip(np.rint(weights / divisor[:, None]), -127, 127)
+    q[scale == 0] = 0
+    return Matrix(q.astype(np.int8), scale)
+
+
+def quantize_int4(weights: NDArray[np.float32]) -> Matrix:
+    """INT4 in groups of 32 columns: small-integer group scales under one float scale a row.
+
+    Args:
+        weights: float32 (rows, columns).
+    Source:
+        range and group scale: MobileMoE (arXiv 2605.27358); the integer group scale is this project's.
+    """
+    rows, columns = weights.shape
+    groups = -(-columns // GROUP)
+    padded = np.zeros((rows, groups * GROUP), np.float32)
+    padded[:, :columns] = weights
+    grouped = padded.reshape(rows, groups, GROUP)
+    largest = np.abs(grouped).max(axis=2)
+    wanted = (np.float32(2) * largest) / np.float32(15)
+    scale = wanted.max(axis=1) / np.float32(255)
+    scale = np.where(scale < TINY, np.float32(0), scale)
+    divisor = np.where(scale == 0, np.float32(1), scale)
+    group = np.clip(np.rint(wanted / divisor[:, None]), 1, 255)
+    group[(largest == 0) | (scale == 0)[:, None]] = 0
+    step = scale[:, None] * group
+    q = np.clip(np.rint(grouped / np.where(step == 0, np.float32(1), step)[:, :, None]), -8, 7)
+    q[step == 0] = 0
+    return Matrix(q.reshape(rows, -1)[:, :columns].astype(np.int8), scale, group.astype(np.uint8))
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """A quantized model in memory: matrices and float32 tensors by the names of SPEC.md 2."""
+
+    checkpoint_sha256: str
+    scheme: str
+    matrices: dict[str, Matrix]
+    floats: dict[str, NDArray[np.float32]]
+
+
+def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
+    """Quantize every matrix of a checkpoint; router, norms and bias stay float32.
+
+    Args:
+        checkpoint: the float model.
+        scheme: "int8", or "int4" (linear layers INT4, embedding INT8).
+    Raises:
+        ToolkitError: unknown scheme.
+    """
+    if scheme not in SCHEMES:
+        raise ToolkitError(f"unknown scheme {scheme!r}; supported: {', '.join(SCHEMES)}")
+    linear = quantize_int4 if scheme == "int4" else quantize_int8
+    tensors, config = checkpoint.tensors, checkpoint.config
+    matrices = {"embed": quantize_int8(tensors["embed_tokens.weight"])}
+    floats = {"norm": tensors["norm.weight"]}
+    for layer in range(config.num_hidden_layers):
+        at, source = f"layers.{layer}.", {k: v for k, v in tensors.items() if k.startswith(f"layers.{layer}.")}
+        attention = [source[at + f"attn.{x}_proj.weight"] for x in "qkv"]
+        matrices[at + "qkv"] = linear(np.concatenate(attention))
+        matrices[at + "o"] = linear(source[at + "attn.o_proj.weight"])
+        floats[at + "attn_norm"], floats[at + "moe_norm"] = source[at + "attn_norm.weight"], source[at + "moe_norm.weight"]
+        if config.shared_expert_intermediate_size:
+            shared = at + "moe.shared."
+            matrices[at + "shared.gate_up"] = linear(
+                np.concatenate([source[shared + "gate_proj.weight"], source[shared + "up_proj.weight"]]))
+            matrices[at + "shared.down"] = linear(source[shared + "down_proj.weight"])
+        for expert in range(config.num_experts):
+            gate, up, down = (source[at + f"moe.experts.{x}_proj"][expert] for x in ("gate", "up", "down"))
+            matrices[at + f"experts.{expert}.gate_up"] = linear(np.concatenate([gate, up]))
+            matrices[at + f"experts.{expert}.down"] = linear(down)
+        if config.num_experts:
+            floats[at + "router.weight"] = source[at + "moe.router.weight"]
+            floats[at + "router.bias"] = source[at + "moe.router.bias"]
+    floats["rotary.cos"], floats["rotary.sin"] = _rotary_tables(config.max_position_embeddings, config.head_dim,
+                                                                config.rope_theta)
+    return Quantized(checkpoint.sha256, scheme, matrices, floats)
+
+
+def _rotary_tables(context: int, head_dim: int, theta: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    frequency = theta ** (-2.0 * np.arange(head_dim // 2) / head_dim)
+    angle = np.arange(context)[:, None] * frequency
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
