@@ -1,47 +1,13 @@
 """From a float checkpoint to integers (SPEC.md 2)."""
 
-import dataclasses
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.quantized import GROUP, SCHEMES, Matrix, Quantized
 
-GROUP = 32
-TINY = np.float32(2.0**-64)
-SCHEMES = ("int8", "int4")
-
-
-@dataclasses.dataclass(frozen=True)
-class Matrix:
-    """A quantized matrix: the weight at (r, c) stands for `scale[r] * group[r, c // 32] * q[r, c]` (group 1 in INT8)."""
-
-    q: NDArray[np.int8]  # (rows, columns); -127..127, or -8..7 with groups
-    scale: NDArray[np.float32]  # (rows)
-    group: NDArray[np.uint8] | None = None  # (rows, ceil(columns / 32))
-
-    @property
-    def bits(self) -> int:
-        """Bits a weight takes in flash."""
-        return 8 if self.group is None else 4
-
-    @property
-    def rows(self) -> int:
-        """Output size."""
-        return int(self.q.shape[0])
-
-    @property
-    def columns(self) -> int:
-        """Input size."""
-        return int(self.q.shape[1])
-
-    def dequantize(self) -> NDArray[np.float32]:
-        """The float32 (rows, columns) matrix that the integers stand for."""
-        step = self.scale[:, None] * np.ones((1, self.columns), np.float32)
-        if self.group is not None:
-            step = self.scale[:, None] * np.repeat(self.group, GROUP, axis=1)[:, : self.columns].astype(np.float32)
-        return self.q.astype(np.float32) * step
+TINY = np.float32(2.0**-64)  # a largest weight below this counts as zero
 
 
 def quantize_int8(weights: NDArray[np.float32]) -> Matrix:
@@ -84,16 +50,6 @@ def quantize_int4(weights: NDArray[np.float32]) -> Matrix:
     return Matrix(q.reshape(rows, -1)[:, :columns].astype(np.int8), scale, group.astype(np.uint8))
 
 
-@dataclasses.dataclass(frozen=True)
-class Quantized:
-    """A quantized model in memory: matrices and float32 tensors by the names of SPEC.md 2."""
-
-    checkpoint_sha256: str
-    scheme: str
-    matrices: dict[str, Matrix]
-    floats: dict[str, NDArray[np.float32]]
-
-
 def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
     """Quantize every matrix of a checkpoint; router, norms and bias stay float32.
 
@@ -129,7 +85,7 @@ def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
             floats[at + "router.bias"] = source[at + "moe.router.bias"]
     floats["rotary.cos"], floats["rotary.sin"] = _rotary_tables(config.max_position_embeddings, config.head_dim,
                                                                 config.rope_theta)
-    return Quantized(checkpoint.sha256, scheme, matrices, floats)
+    return Quantized(config, checkpoint.generation, checkpoint.tokenizer, scheme, checkpoint.sha256, matrices, floats)
 
 
 def _rotary_tables(context: int, head_dim: int, theta: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
