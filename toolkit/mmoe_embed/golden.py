@@ -1,0 +1,237 @@
+"""The golden: SPEC.md section 3 in numpy, written from the text and not from the C. Every other runtime must give its bits."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmoe_embed.errors import ToolkitError
+from mmoe_embed.quantized import Matrix, Quantized
+from mmoe_embed.tokens import Tokens
+
+Floats = NDArray[np.float32]
+_TINY = np.float32(2.0**-64)
+_ONE = np.float32(1)
+
+
+class NumericError(ToolkitError):
+    """An activation is infinite or NaN; the runtime calls it MMOE_E_NUMERIC."""
+
+
+def sum_lanes(values: Floats) -> Floats:
+    """Sum the last axis in the written order: four interleaved partial sums, then (0 + 1) + (2 + 3)."""
+    *outer, n = values.shape
+    padded = np.zeros((*outer, 4 + -(-n // 4) * 4), np.float32)  # the first four are the +0 each lane starts from
+    padded[..., 4 : 4 + n] = values
+    lanes = np.add.accumulate(padded.reshape(*outer, -1, 4), axis=-2)[..., -1, :]
+    total: Floats = (lanes[..., 0] + lanes[..., 1]) + (lanes[..., 2] + lanes[..., 3])
+    return total
+
+
+def exp(x: Floats) -> Floats:
+    """SPEC.md 3.1."""
+    x = np.clip(x, np.float32(-87), np.float32(87))
+    n = np.rint(x * _LOG2E)
+    r = (x - n * np.float32(0.693359375)) - n * _LN2_LOW
+    p = np.full_like(r, _EXP[4])
+    for coefficient in _EXP[3::-1]:
+        p = p * r + coefficient
+    y = (p * (r * r) + r) + _ONE
+    scaled: Floats = y * ((n.astype(np.int32) + 127) << 23).view(np.float32)
+    return scaled
+
+
+_LOG2E = np.float32(float.fromhex("0x1.715476p+0"))
+_LN2_LOW = np.float32(float.fromhex("-0x1.bd0106p-13"))
+_EXP = [np.float32(float.fromhex(c)) for c in
+        ("0x1.0p-1", "0x1.5554dcp-3", "0x1.5554eap-5", "0x1.120b74p-7", "0x1.6d4328p-10")]
+
+
+def sigmoid(x: Floats) -> Floats:
+    """SPEC.md 3.1."""
+    return _ONE / (_ONE + exp(-x))
+
+
+def silu(x: Floats) -> Floats:
+    """SPEC.md 3.1."""
+    return x / (_ONE + exp(-x))
+
+
+def quantize(x: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """SPEC.md 3.2 along the last axis.
+
+    Returns:
+        (q, scale): int8 of x's shape, float32 of x's shape without the last axis.
+    Raises:
+        NumericError: x holds an infinity or NaN.
+    """
+    if not np.isfinite(x).all():
+        raise NumericError("an activation is infinite or NaN", try_="check the checkpoint's weights for huge values")
+    largest = np.abs(x).max(axis=-1)
+    zero = largest < _TINY
+    safe = np.where(zero, _ONE, largest)
+    scale = np.where(zero, np.float32(0), safe / np.float32(127))
+    q = np.clip(np.rint(x * (np.float32(127) / safe)[..., None]), -127, 127)
+    q[zero] = 0
+    return q.astype(np.int8), scale
+
+
+def rms_norm(x: Floats, eps: np.float32, weight: Floats | None = None) -> Floats:
+    """SPEC.md 3.4 along the last axis."""
+    mean = sum_lanes(x * x) / np.float32(x.shape[-1])
+    y: Floats = x * (_ONE / np.sqrt(mean + eps))[..., None]
+    return y if weight is None else y * weight
+
+
+class _Product:
+    """A matrix whose integer products are exact: float64 holds every sum below 2^53."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        integers = matrix.q.astype(np.float64)
+        if matrix.group is not None:
+            integers *= np.repeat(matrix.group, 32, axis=1)[:, : matrix.columns]
+        self.integers = integers
+        self.scale = matrix.scale
+
+    def __call__(self, x: tuple[NDArray[np.int8], Floats]) -> Floats:
+        q, scale = x
+        sums: Floats = (self.integers @ q.astype(np.float64)).astype(np.float32)
+        return sums * (scale * self.scale)
+
+
+class Golden:
+    """One model, decoding one sequence.
+
+    Attributes:
+        position: tokens taken so far.
+        routes: uint8 (layers, top_k), the experts of the last step in rising order.
+    """
+
+    def __init__(self, model: Quantized) -> None:
+        self.model = model
+        self.config = model.config
+        self.tokens = Tokens(model.tokenizer)
+        self._products = {name: _Product(matrix) for name, matrix in model.matrices.items()}
+        self._eps = np.float32(self.config.rms_norm_eps)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new sequence."""
+        c = self.config
+        cache = (c.num_hidden_layers, c.max_position_embeddings, c.num_key_value_heads, c.head_dim)
+        self.position = 0
+        self.routes = np.zeros((c.num_hidden_layers, c.num_experts_per_tok), np.uint8)
+        self._keys, self._values = np.zeros(cache, np.int8), np.zeros(cache, np.int8)
+        self._key_scales, self._value_scales = np.zeros(cache[:3], np.float32), np.zeros(cache[:3], np.float32)
+
+    def step(self, token: int) -> Floats:
+        """Take one token and return the float32 (vocabulary) logits of the next.
+
+        Raises:
+            ToolkitError: the context is full, or no such token.
+            NumericError: an activation overflowed.
+        """
+        if self.position >= self.config.max_position_embeddings:
+            raise ToolkitError(f"the context of {self.config.max_position_embeddings} tokens is full", try_="start a new sequence")
+        if not 0 <= token < self.config.vocab_size:
+            raise ToolkitError(f"token {token} is outside the vocabulary of {self.config.vocab_size}")
+        floats, embedding = self.model.floats, self.model.matrices["embed"]
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            x = embedding.q[token].astype(np.float32) * embedding.scale[token]
+            for layer in range(self.config.num_hidden_layers):
+                at = f"layers.{layer}."
+                normed = quantize(rms_norm(x, self._eps, floats[at + "attn_norm"]))
+                heads = self._attend(layer, self._products[at + "qkv"](normed))
+                x = x + self._products[at + "o"](quantize(heads))
+                x = x + self._mix_experts(layer, rms_norm(x, self._eps, floats[at + "moe_norm"]))
+            logits = self._products["embed"](quantize(rms_norm(x, self._eps, floats["norm"])))
+        self.position += 1
+        return logits
+
+    def _attend(self, layer: int, qkv: Floats) -> Floats:
+        c, p = self.config, self.position
+        heads, kv_heads, size = c.num_attention_heads, c.num_key_value_heads, c.head_dim
+        q, k, v = np.split(qkv.reshape(-1, size), [heads, heads + kv_heads])
+        q_int, q_scale = quantize(self._rotate(q))
+        self._keys[layer, p], self._key_scales[layer, p] = quantize(self._rotate(k))
+        self._values[layer, p], self._value_scales[layer, p] = quantize(v)
+        w = _ONE / np.sqrt(np.float32(size))
+        most = np.float32(min(32767, (1 << 24) // (p + 1)))
+        out = np.zeros((heads, size), np.float32)
+        for head in range(heads):
+            kv = head // (heads // kv_heads)
+            keys, values = (t[layer, : p + 1, kv].astype(np.float64) for t in (self._keys, self._values))
+            z = (keys @ q_int[head].astype(np.float64)).astype(np.float32) * (
+                (q_scale[head] * w) * self._key_scales[layer, : p + 1, kv])
+            e = exp(z - z.max())
+            total = sum_lanes(e)
+            a = e * self._value_scales[layer, : p + 1, kv]
+            largest = a.max()
+            if largest < _TINY:
+                continue
+            b = np.rint(a * (most / largest))
+            out[head] = (b.astype(np.float64) @ values).astype(np.float32) * ((largest / most) / total)
+        return out.reshape(-1)
+
+    def _rotate(self, x: Floats) -> Floats:
+        half = self.config.head_dim // 2
+        cosine, sine = (self.model.floats["rotary." + t][self.position] for t in ("cos", "sin"))
+        low, high = x[:, :half], x[:, half:]
+        y = np.concatenate([low * cosine - high * sine, high * cosine + low * sine], axis=1)
+        return rms_norm(y, self._eps) if self.config.qk_norm else y
+
+    def _mix_experts(self, layer: int, normed: Floats) -> Floats:
+        c, at = self.config, f"layers.{layer}."
+        x = quantize(normed)
+        out = np.zeros(c.hidden_size, np.float32)
+        if c.shared_expert_intermediate_size:
+            out = self._feed_forward(at + "shared.", x)
+        if c.num_experts:
+            score = sigmoid(sum_lanes(self.model.floats[at + "router.weight"] * normed))
+            biased = score + self.model.floats[at + "router.bias"]
+            chosen = np.sort(np.argsort(-biased, kind="stable")[: c.num_experts_per_tok])
+            self.routes[layer] = chosen
+            total = np.add.accumulate(np.concatenate([np.zeros(1, np.float32), score[chosen]]))[-1]
+            for expert in chosen:
+                gate = (score[expert] / total) * np.float32(c.routed_scaling_factor)
+                out = out + gate * self._feed_forward(f"{at}experts.{expert}.", x)
+        return out
+
+    def _feed_forward(self, at: str, x: tuple[NDArray[np.int8], Floats]) -> Floats:
+        gate, up = np.split(self._products[at + "gate_up"](x), 2)
+        return self._products[at + "down"](quantize(silu(gate) * up))
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a request, without the prefix and suffix."""
+        return self.tokens.encode(text)
+
+    def prompt_tokens(self, text: str) -> list[int]:
+        """The tokens that a board is fed for a request: prefix, text, suffix."""
+        generation = self.model.generation
+        return [*generation.prefix_tokens, *self.encode(text), *generation.suffix_tokens]
+
+    def stream(self, text: str) -> Iterator[int]:
+        """Greedy answer to a request, token by token, from an empty context.
+
+        Raises:
+            ToolkitError: the prompt does not fit the context.
+        """
+        prompt = self.prompt_tokens(text)
+        if len(prompt) > self.config.max_position_embeddings:
+            raise ToolkitError(f"the prompt is {len(prompt)} tokens, the context holds {self.config.max_position_embeddings}",
+                               try_="a shorter prompt")
+        self.reset()
+        for token in prompt:
+            logits = self.step(token)
+        for _ in range(self.model.generation.max_new_tokens):
+            token = int(np.argmax(logits))
+            if token == self.model.generation.stop_token:
+                return
+            yield token
+            if self.position == self.config.max_position_embeddings:
+                return
+            logits = self.step(token)
+
+    def generate(self, text: str) -> str:
+        """Greedy answer to a request, as text."""
+        return self.tokens.decode(list(self.stream(text)))
