@@ -1,0 +1,72 @@
+"""The step function: one line of C per operation of the graph."""
+
+import dataclasses
+
+import numpy as np
+
+from mmoe_embed.config import ModelConfig
+from mmoe_embed.graph import Graph, Op
+from mmoe_embed.weights import symbol_name
+
+
+def float_literal(value: float) -> str:
+    """A C literal of exactly this float32."""
+    return f"{float(np.float32(value)).hex()}f"
+
+
+def op_symbol(op: Op) -> str:
+    """Name of the operation's index in the emitted enum."""
+    return "OP_" + op.name.replace(".", "_").upper()
+
+
+@dataclasses.dataclass(frozen=True)
+class MoeLayer:
+    """What the initialiser of one layer's mmoe_moe says."""
+
+    layer: int
+    router_weight: str
+    router_bias: str
+    shared_gate_up: str
+    shared_down: str
+
+
+def describe_moe(config: ModelConfig, layer: int) -> MoeLayer:
+    """Symbols of one layer's MoE block; NULL where the model has none."""
+    at = f"layers_{layer}_"
+    router = config.num_experts > 0
+    shared = config.shared_expert_intermediate_size > 0
+    return MoeLayer(
+        layer,
+        at + "router_weight" if router else "NULL", at + "router_bias" if router else "NULL",
+        f"&{at}shared_gate_up" if shared else "NULL", f"&{at}shared_down" if shared else "NULL")
+
+
+def op_lines(graph: Graph, config: ModelConfig) -> list[str]:
+    """The body of the step function, one RUN(...) per operation."""
+    return [f"RUN({op_symbol(op)}, {_call(op, graph, config)});" for op in graph.ops]
+
+
+def _call(op: Op, graph: Graph, config: ModelConfig) -> str:
+    def at(name: str) -> str:
+        kind = {"float": "F32", "int8": "VEC", "scratch": "RAW"}[graph.tensors[name].type]
+        return f"{kind}({name})"
+
+    ins, outs = [at(name) for name in op.inputs], [at(name) for name in op.outputs]
+    weights = symbol_name(op.weights)
+    match op.kind:
+        case "embed":
+            return f"mmoe_op_embed(&{weights}, token, {outs[0]})"
+        case "rmsnorm":
+            size = graph.tensors[op.inputs[0]].shape[0]
+            return f"mmoe_op_rmsnorm({ins[0]}, {weights}, {size}, {float_literal(config.rms_norm_eps)}, {outs[0]})"
+        case "quantize":
+            return f"mmoe_op_quantize({ins[0]}, {graph.tensors[op.inputs[0]].shape[0]}, {outs[0]})"
+        case "linear":
+            return f"mmoe_op_linear(&{weights}, {ins[0]}, {outs[0]})"
+        case "attention":
+            return f"mmoe_op_attention(rt, &attention, {op.layer}, {ins[0]}, {outs[0]}, {at(op.scratch)})"
+        case "add":
+            return f"mmoe_op_add({ins[0]}, {graph.tensors[op.inputs[0]].shape[0]}, {outs[0]})"
+        case "moe":
+            return f"mmoe_op_moe(rt, &layers_{op.layer}_moe, {ins[0]}, {ins[1]}, {outs[0]}, {at(op.scratch)})"
+    raise AssertionError(op.kind)
