@@ -18,6 +18,7 @@ extern "C" {
 #endif
 
 #define MMOE_PAD(n, m) (((n) + (m) - 1) / (m) * (m))
+#define MMOE_ROWS 4   /* rows that lie interleaved in a packed matrix */
 #define MMOE_GROUP 32 /* columns that share one INT4 group scale */
 #define MMOE_GROUPS(n) (((n) + MMOE_GROUP - 1) / MMOE_GROUP)
 #define MMOE_MAX_COLUMNS 8192
@@ -27,9 +28,9 @@ typedef struct {
     uint32_t rows;
     uint16_t columns;            /* 1..MMOE_MAX_COLUMNS */
     uint16_t bits;               /* 8, or 4 with groups of 32 */
-    const void *weights;         /* bits 8: int8 (rows, pad 16); bits 4: uint8 (rows, groups, 16), biased by 8 */
-    const uint8_t *group_scales; /* bits 4: (rows, groups); else NULL */
-    const float *row_scales;     /* (rows) */
+    const void *weights;         /* (pad(rows, 4) / 4, blocks, 4, 16) bytes: SPEC.md 5 */
+    const uint8_t *group_scales; /* bits 4: (pad(rows, 4) / 4, groups, 4), 4-byte aligned; else NULL */
+    const float *row_scales;     /* (pad(rows, 4)) */
 } mmoe_matrix;
 
 /* A quantized activation: written by mmoe_quantize_s8, read by mmoe_matvec. The layout behind the scale is private to

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MMOE_PRIVATE_H
+#define MMOE_PRIVATE_H
+
+#include <string.h>
+
+#include "mmoe_kernels.h"
+
+/* What the kernels share among themselves; an instruction set's folder may replace any of these functions too. */
+
+#define MMOE_TINY 0x1.0p-64f /* a largest magnitude below this quantizes to zero */
+
+/* The arrays of an activation vector: reference and mve keep int8 (pad 32) behind the header. */
+static inline int8_t *mmoe_vector_s8(mmoe_vector *v) { return (int8_t *)(v + 1); }
+static inline const int8_t *mmoe_vector_const_s8(const mmoe_vector *v) { return (const int8_t *)(v + 1); }
+
+static inline uint32_t mmoe_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float mmoe_float(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Nearest integer, ties to even; |x| <= 2^22. Adding 1.5 * 2^23 leaves the integer in the low bits. */
+static inline int32_t mmoe_rint(float x) { return (int32_t)(mmoe_bits(x + 0x1.8p23f) - 0x4B400000u); }
+
+/* mmoe_quantize_s8 into plain int8 (n), without padding. */
+mmoe_status mmoe_quantize_row_s8(const float *x, uint32_t n, int8_t *q, float *scale);
+
+void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y);
+void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y);
+
+/* r of SPEC.md 3.4: 1 / sqrt(mean of squares + eps) */
+float mmoe_rms_f32(const float *x, uint32_t n, float eps);
+
+/* SPEC.md 3.1 lanes() over x_i * y_i */
+float mmoe_dot_f32(const float *x, const float *y, uint32_t n);
+
+/* --- attention: how the cache of one key/value head lies is known to the mmoe_kv_ functions alone ----------------------- */
+
+/* The value that a word holds changes on the way: int32 sums become f32 in place. */
+typedef union {
+    int32_t i;
+    float f;
+} mmoe_word;
+
+#define MMOE_KV_HEAD_BYTES(context, head_dim) ((context) * (2 * MMOE_PAD(head_dim, 16)))
+
+/* The query heads of one key/value head together, so that keys and values are read once. */
+typedef struct {
+    void *cache; /* MMOE_KV_HEAD_BYTES, 16-byte aligned */
+    uint32_t context, head_dim;
+    uint32_t heads;     /* query heads */
+    uint32_t positions; /* in use: 1..context */
+} mmoe_kv_head;
+
+/* Bytes of one query head in the form that mmoe_kv_scores_s8 reads. */
+#define MMOE_QUERY_BYTES(head_dim) (2 * MMOE_PAD(head_dim, 16))
+
+/* Writes k and v, int8 (pad(head_dim, 16)) with zeros behind head_dim, at position kv->positions - 1. */
+void mmoe_kv_store_s8(const mmoe_kv_head *kv, const int8_t *k, const int8_t *v);
+
+/* Puts one quantized query head into the form that mmoe_kv_scores_s8 reads: int8 (head_dim) lies at `query`
+ * (MMOE_QUERY_BYTES) already. What lies behind it is zero, or what this function left there. */
+void mmoe_kv_query_s8(int8_t *query, uint32_t head_dim);
+
+/* dot[h * context + u].i = sum_i q_hi k_ui; query: (heads, MMOE_QUERY_BYTES), 16-byte aligned */
+void mmoe_kv_scores_s8(const mmoe_kv_head *kv, const int8_t *query, mmoe_word *dot);
+
+/* sum[h * head_dim + i].i = sum_u b_hu v_ui; b: (heads, pad(context, 8)), 16-byte aligned, zero from positions to
+ * pad(positions, 8) */
+void mmoe_kv_mix_s8(const mmoe_kv_head *kv, const int16_t *b, mmoe_word *sum);
+
+/* Softmax of one head, SPEC.md 3.5 step 2.4: z (n) holds int32 sums on entry and is used up; factor = s_q * w. Writes b (n)
+ * and returns what the mixed values are multiplied with; 0 when they count as zero, b being zero then. */
+float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_scale, const float *value_scale,
+                       int16_t *b);
+
+#endif

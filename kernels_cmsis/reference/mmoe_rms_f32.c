@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mmoe_private.h"
+
+float mmoe_rms_f32(const float *x, uint32_t n, float eps) {
+    return 1.0f / mmoe_sqrt_f32(mmoe_dot_f32(x, x, n) / (float)n + eps);
+}
