@@ -1,0 +1,85 @@
+"""The build folder: what it holds, what it was made from, and how to read it back."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mmoe_embed.config import parse_json
+from mmoe_embed.errors import MismatchError, ToolkitError
+
+FORMAT = 1
+_RECORD = "build.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildFolder:
+    """A finished build.
+
+    Attributes:
+        board: the board's name, or the path of its file.
+        elf: the firmware, or the host program.
+        quantized: the model the golden is made from.
+        record: all of build.json.
+    """
+
+    path: Path
+    board: str
+    elf: Path
+    model_id: str
+    build_id: str
+    quantized: Path
+    record: dict[str, Any]
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """gen/plan.json."""
+        file = self.path / "gen" / "plan.json"
+        return parse_json(file.read_bytes(), str(file))
+
+
+def file_sha256(file: Path) -> str:
+    """sha256 of a file, in hex."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write build.json; it appears only when everything it speaks of is there."""
+    partial = folder / (_RECORD + ".partial")
+    partial.write_text(json.dumps({"format": FORMAT} | record, indent=2) + "\n")
+    os.replace(partial, folder / _RECORD)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """build.json, or None where no build has finished."""
+    file = folder / _RECORD
+    if not file.is_file():
+        return None
+    record = parse_json(file.read_bytes(), str(file))
+    if record.get("format") != FORMAT:
+        raise MismatchError(f"build folder of format {record.get('format')}, this tool reads {FORMAT}", at=str(folder),
+                            try_="build into a new folder")
+    return record
+
+
+def load_build(folder: Path) -> BuildFolder:
+    """Open a finished build and check that its files are the ones it recorded.
+
+    Raises:
+        ToolkitError: no finished build there.
+        MismatchError: a file is missing or was changed after the build.
+    """
+    record = read_record(folder) if folder.is_dir() else None
+    if record is None:
+        what = "the build there was interrupted" if (folder / "gen").is_dir() else "no build there"
+        raise ToolkitError(f"{folder} is not a finished build: {what}", at=str(folder),
+                           try_=f"mmoe-embed build CHECKPOINT --board BOARD -o {folder}")
+    for name, sha256 in record["files"].items():
+        file = folder / name
+        if not file.is_file() or file_sha256(file) != sha256:
+            state = "has changed since it was built" if file.is_file() else "is missing"
+            raise MismatchError(f"{name} {state}", at=str(file), try_="run the same mmoe-embed build again")
+    return BuildFolder(folder, record["board"], folder / record["elf"], record["model_id"], record["build_id"],
+                       folder / record["quantized"], record)

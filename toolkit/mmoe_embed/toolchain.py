@@ -1,0 +1,141 @@
+"""Compilers: which ones there are for a board, and the flags that give the same bits with all of them."""
+
+import dataclasses
+import functools
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+
+from mmoe_embed.board import Board
+from mmoe_embed.errors import ToolchainError, UsageError
+
+COMPILERS = ("gcc", "clang", "zig")
+
+# -ffp-contract=off and no fast-math: SPEC.md's arithmetic, operation by operation. -fno-math-errno lets sqrt be one instruction.
+_NUMERIC = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+_WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+_CODE = ("-std=c11", "-O3", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common")
+
+_GCC_FPU = {"fpv4-sp-d16": "-mfpu=fpv4-sp-d16", "fpv5-sp-d16": "-mfpu=fpv5-sp-d16", "fpv5-d16": "-mfpu=fpv5-d16"}
+_ZIG_FPU = {"fpv4-sp-d16": "+vfp4d16sp", "fpv5-sp-d16": "+fp_armv8d16sp", "fpv5-d16": "+fp_armv8d16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Toolchain:
+    """One compiler for one board.
+
+    Attributes:
+        command: what runs it, before any flag.
+        flags: for every source of this board.
+        link: for the link step.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    flags: tuple[str, ...]
+    link: tuple[str, ...]
+
+    @functools.cached_property
+    def version(self) -> str:
+        """First line of `--version`."""
+        done = subprocess.run([*self.command, "--version"], capture_output=True, text=True, check=False)
+        return done.stdout.splitlines()[0] if done.stdout else self.name
+
+
+def is_microcontroller(board: Board) -> bool:
+    """Whether the build is a bare-metal image rather than a program."""
+    return board.core.core.startswith("cortex-m")
+
+
+def find_toolchain(board: Board, compiler: str | None = None) -> Toolchain:
+    """Choose a compiler for a board.
+
+    Args:
+        board: what to build for.
+        compiler: "gcc", "clang" or "zig"; None takes the first that is installed.
+    Raises:
+        ToolchainError: none is installed; the message says how to get one.
+        UsageError: this compiler cannot build for this board.
+    """
+    makers = _candidates(board)
+    if compiler is not None and compiler not in makers:
+        raise UsageError(f"compiler {compiler!r} does not build for {board.name}; supported: {', '.join(makers)}")
+    wanted = [compiler] if compiler else list(makers)
+    for name in wanted:
+        command, flags, link = makers[name]
+        if _is_installed(command):
+            return Toolchain(name, command, (*_CODE, *_NUMERIC, *_WARNINGS, *flags), link)
+    names = ", ".join(makers[name][0][0] if name != "zig" else "the ziglang wheel" for name in wanted)
+    raise ToolchainError(f"no compiler for {board.name}: looked for {names}", at=f"board {board.name}, {board.core.core}",
+                         try_="apt-get install gcc-arm-none-eabi, or pip install ziglang==0.17.1" if is_microcontroller(board)
+                         else "apt-get install gcc, or pip install ziglang==0.17.1")
+
+
+def _is_installed(command: tuple[str, ...]) -> bool:
+    if command[1:2] == ("-m",):
+        return importlib.util.find_spec(command[2]) is not None
+    return shutil.which(command[0]) is not None
+
+
+_Maker = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def _candidates(board: Board) -> dict[str, _Maker]:
+    zig = (sys.executable, "-m", "ziglang", "cc")
+    if is_microcontroller(board):
+        # -fno-builtin stops the compiler from turning the loops of our own memcpy into calls of it
+        bare = ("-ffreestanding",)
+        gcc = (f"-mcpu={board.core.core}", "-mthumb", *_gcc_float(board), *bare)
+        clang = ("-target", _zig_target(board), f"-mcpu={_zig_cpu(board)}", *bare)
+        return {
+            "gcc": (("arm-none-eabi-gcc",), gcc, (*gcc, "-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")),
+            "zig": (zig, clang, (*clang, "-nostdlib", "-Wl,--gc-sections")),
+        }
+    if board.core.core == "x86-64":
+        # one arithmetic on every x86-64: SSE2 floats, never x87
+        native = ("-msse2", "-mfpmath=sse")
+        return {"gcc": (("gcc",), native, ()), "clang": (("clang",), ("-msse2",), ()),
+                "zig": (zig, ("-target", "x86_64-linux-musl"), ("-target", "x86_64-linux-musl"))}
+    cross = () if platform.machine() == "aarch64" else ("aarch64-linux-gnu-gcc",)
+    target = ("-target", "aarch64-linux-musl")
+    return {"gcc": (cross or ("gcc",), (), ("-static",)), "zig": (zig, target, target)}
+
+
+def _gcc_float(board: Board) -> tuple[str, ...]:
+    if board.core.fpu == "none":
+        return ("-mfloat-abi=soft",)
+    if "mve" in board.core.isa:
+        return ("-mfloat-abi=hard", "-mfpu=auto")
+    return ("-mfloat-abi=hard", _GCC_FPU[board.core.fpu])
+
+
+def _zig_target(board: Board) -> str:
+    return "thumb-freestanding-" + ("eabi" if board.core.fpu == "none" else "eabihf")
+
+
+def _zig_cpu(board: Board) -> str:
+    cpu = board.core.core.replace("-", "_").replace("plus", "_plus")
+    isa = board.core.isa
+    if "mve-fp" in isa:
+        return cpu + "+mve_fp" + ("+fp_armv8d16" if board.core.fpu == "fpv5-d16" else "")
+    if "mve" in isa:
+        return cpu + "+mve"
+    dsp = "+dsp" if "dsp" in isa and board.core.core == "cortex-m33" else ""
+    return cpu + dsp + _ZIG_FPU.get(board.core.fpu, "")
+
+
+def kernel_folders(board: Board) -> tuple[str, ...]:
+    """Kernel folders in order of preference: for each reference file, the first folder that has one of its name wins."""
+    isa = board.core.isa
+    folders = []
+    if "mve" in isa or "mve-fp" in isa:
+        folders.append("mve")
+    if "dsp" in isa:
+        folders.append("dsp")
+    if "neon" in isa:
+        folders.append("neon")
+    if board.core.core == "x86-64":
+        folders.append("x86")
+    return (*folders, "reference")
