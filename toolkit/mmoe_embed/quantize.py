@@ -50,6 +50,23 @@ def quantize_int4(weights: NDArray[np.float32]) -> Matrix:
     return Matrix(q.reshape(rows, -1)[:, :columns].astype(np.int8), scale, group.astype(np.uint8))
 
 
+def joined_matrices(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
+    """The float matrices under the names they are quantized by: q, k and v joined, gate and up joined, one expert each."""
+    tensors, config = checkpoint.tensors, checkpoint.config
+    matrices = {"embed": tensors["embed_tokens.weight"]}
+    for layer in range(config.num_hidden_layers):
+        at = f"layers.{layer}."
+        matrices[at + "qkv"] = np.concatenate([tensors[f"{at}attn.{x}_proj.weight"] for x in "qkv"])
+        matrices[at + "o"] = tensors[at + "attn.o_proj.weight"]
+        if config.shared_expert_intermediate_size:
+            gate, up, down = (tensors[f"{at}moe.shared.{x}_proj.weight"] for x in ("gate", "up", "down"))
+            matrices |= {at + "shared.gate_up": np.concatenate([gate, up]), at + "shared.down": down}
+        for expert in range(config.num_experts):
+            gate, up, down = (tensors[f"{at}moe.experts.{x}_proj"][expert] for x in ("gate", "up", "down"))
+            matrices |= {f"{at}experts.{expert}.gate_up": np.concatenate([gate, up]), f"{at}experts.{expert}.down": down}
+    return matrices
+
+
 def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
     """Quantize every matrix of a checkpoint; router, norms and bias stay float32.
 
@@ -61,28 +78,16 @@ def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
     """
     if scheme not in SCHEMES:
         raise ToolkitError(f"unknown scheme {scheme!r}; supported: {', '.join(SCHEMES)}")
-    linear = quantize_int4 if scheme == "int4" else quantize_int8
     tensors, config = checkpoint.tensors, checkpoint.config
-    matrices = {"embed": quantize_int8(tensors["embed_tokens.weight"])}
+    matrices = {
+        name: quantize_int4(weights) if scheme == "int4" and name != "embed" else quantize_int8(weights)
+        for name, weights in joined_matrices(checkpoint).items()}
     floats = {"norm": tensors["norm.weight"]}
     for layer in range(config.num_hidden_layers):
-        at, source = f"layers.{layer}.", {k: v for k, v in tensors.items() if k.startswith(f"layers.{layer}.")}
-        attention = [source[at + f"attn.{x}_proj.weight"] for x in "qkv"]
-        matrices[at + "qkv"] = linear(np.concatenate(attention))
-        matrices[at + "o"] = linear(source[at + "attn.o_proj.weight"])
-        floats[at + "attn_norm"], floats[at + "moe_norm"] = source[at + "attn_norm.weight"], source[at + "moe_norm.weight"]
-        if config.shared_expert_intermediate_size:
-            shared = at + "moe.shared."
-            matrices[at + "shared.gate_up"] = linear(
-                np.concatenate([source[shared + "gate_proj.weight"], source[shared + "up_proj.weight"]]))
-            matrices[at + "shared.down"] = linear(source[shared + "down_proj.weight"])
-        for expert in range(config.num_experts):
-            gate, up, down = (source[at + f"moe.experts.{x}_proj"][expert] for x in ("gate", "up", "down"))
-            matrices[at + f"experts.{expert}.gate_up"] = linear(np.concatenate([gate, up]))
-            matrices[at + f"experts.{expert}.down"] = linear(down)
+        at = f"layers.{layer}."
+        floats |= {at + "attn_norm": tensors[at + "attn_norm.weight"], at + "moe_norm": tensors[at + "moe_norm.weight"]}
         if config.num_experts:
-            floats[at + "router.weight"] = source[at + "moe.router.weight"]
-            floats[at + "router.bias"] = source[at + "moe.router.bias"]
+            floats |= {at + f"router.{x}": tensors[at + f"moe.router.{x}"] for x in ("weight", "bias")}
     floats["rotary.cos"], floats["rotary.sin"] = _rotary_tables(config.max_position_embeddings, config.head_dim,
                                                                 config.rope_theta)
     return Quantized(config, checkpoint.generation, checkpoint.tokenizer, scheme, checkpoint.sha256, matrices, floats)
@@ -92,3 +97,16 @@ def _rotary_tables(context: int, head_dim: int, theta: float) -> tuple[NDArray[n
     frequency = theta ** (-2.0 * np.arange(head_dim // 2) / head_dim)
     angle = np.arange(context)[:, None] * frequency
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+
+def measure_error(checkpoint: Checkpoint, model: Quantized) -> dict[str, float]:
+    """Relative error of each kind of matrix: |float - quantized| / |float| in the Frobenius norm, over all layers."""
+    exact = joined_matrices(checkpoint)
+    squares: dict[str, list[float]] = {}
+    for name, matrix in model.matrices.items():
+        kind = ".".join(part for part in name.split(".") if not part.isdigit())
+        difference = matrix.dequantize() - exact[name]
+        sums = squares.setdefault(kind, [0.0, 0.0])
+        sums[0] += float((difference.astype(np.float64) ** 2).sum())
+        sums[1] += float((exact[name].astype(np.float64) ** 2).sum())
+    return {kind: (wrong / max(total, 1e-300)) ** 0.5 for kind, (wrong, total) in squares.items()}

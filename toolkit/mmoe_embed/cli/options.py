@@ -1,0 +1,73 @@
+"""Options that several verbs share, and what they turn into."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from mmoe_embed.errors import UsageError
+from mmoe_embed.plan import POLICIES, PlanRequest
+
+
+class ByteCount(click.ParamType):
+    """A number of bytes: 131072, 0x20000, 128K or 1M."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse; a wrong value is a usage error."""
+        if isinstance(value, int):
+            return value
+        text, factor = str(value).strip(), 1
+        if text[-1:].upper() in ("K", "M"):
+            text, factor = text[:-1], {"K": 1 << 10, "M": 1 << 20}[text[-1].upper()]
+        try:
+            count = int(text, 0) * factor
+        except ValueError:
+            self.fail(f"{value!r} is not a number of bytes; write 131072, 0x20000, 128K or 1M", param, ctx)
+        if count <= 0:
+            self.fail(f"{value!r} is not a positive number of bytes", param, ctx)
+        return count
+
+
+_Function = Callable[..., Any]
+
+
+def _stack(*decorators: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
+    def apply(function: _Function) -> _Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
+board_option = click.option("--board", "-b", required=True, metavar="BOARD", help="A board's name, or the path of its TOML file.")
+scheme_option = click.option("--scheme", type=click.Choice(["auto", "int8", "int4"]), default="auto", show_default=True,
+                             help="Bits of the weights; auto takes INT8 where it fits the flash, else INT4.")
+plan_options = _stack(
+    click.option("--expert-slots", type=click.IntRange(min=0), metavar="N",
+                 help="Experts kept in SRAM at once; 0 computes them in place. Default: as many as fit."),
+    click.option("--sram", "sram_bytes", type=ByteCount(), metavar="BYTES", help="Use at most this much SRAM in all, e.g. 128K."),
+    click.option("--policy", type=click.Choice(POLICIES), default="lfu", show_default=True, help="Which expert a full cache drops."),
+)
+
+
+def plan_request(expert_slots: int | None, sram_bytes: int | None, policy: str) -> PlanRequest:
+    """The planner's request from the three plan options."""
+    return PlanRequest(expert_slots, sram_bytes, policy)
+
+
+def model_name(checkpoint: Path) -> str:
+    """What to call the model: the folder's name, or its parent's where the folder is just `checkpoint`."""
+    folder = checkpoint.resolve()
+    return folder.parent.name if folder.name == "checkpoint" else folder.name
+
+
+def check_output(path: Path) -> Path:
+    """The output path, refused when its name is that of something else."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file, a folder is needed", try_="another -o")
+    return path
