@@ -263,7 +263,11 @@ def _find_contradictions(board: Board, path: Path) -> Iterator[_Fault]:
     seen: set[str] = set()
     for index, memory in enumerate(board.memory):
         if memory.name in seen:
-            yield f"memory[{index}].name", f"two memories are called {memory.name!r}", "give each its own name"
+            yield (
+                f"memory[{index}].name",
+                f"two memories are called {memory.name!r}",
+                "give each its own name",
+            )
         seen.add(memory.name)
         yield from _find_memory_faults(f"memory[{index}]", memory)
         if board.kind in ("hardware", "emulated"):

@@ -1,0 +1,390 @@
+"""A board, typed: one method for each request of SPEC.md 8.1."""
+
+import dataclasses
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmoe_embed.errors import DeviceError, MismatchError
+from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError
+
+PROTOCOL_ABI = 1
+_SMALLEST_CHUNK = 8  # logits in one reply on the worst line
+
+_RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES = range(0x02, 0x0B)
+
+# mmoe_status.h; the numbers never change
+STATUS_TEXT = {
+    -1: "an argument is out of range (MMOE_E_ARGUMENT)",
+    -2: "the context is full (MMOE_E_CONTEXT)",
+    -3: "the token is not in the vocabulary (MMOE_E_TOKEN)",
+    -4: "an activation is infinite or NaN (MMOE_E_NUMERIC)",
+    -5: "an expert page does not match its CRC-32 (MMOE_E_PAGE_CRC)",
+    -6: "the expert storage failed or read short (MMOE_E_PAGE_READ)",
+    -7: "the expert storage did not finish in time (MMOE_E_PAGE_TIMEOUT)",
+    -8: "the expert image is not the one this firmware was built with (MMOE_E_IMAGE)",
+    -9: "the firmware does not know this request (MMOE_E_UNSUPPORTED)",
+    -10: "the text has more tokens than fit, or no prompt is running (MMOE_E_TEXT)",
+}
+_STATUS_HINT = {
+    -2: "reset first, or use a model with a longer context",
+    -5: "flash the build again: its expert image is damaged on the board",
+    -8: "flash the build again: image and firmware belong together",
+    -9: "flash a build of this version of mmoe-embed",
+    -10: "a shorter prompt",
+}
+
+
+class StatusError(DeviceError):
+    """The board answered with a negative status."""
+
+    def __init__(self, status: int, request: str, url: str) -> None:
+        text = STATUS_TEXT.get(status, f"unknown status {status}")
+        super().__init__(f"{request} failed on the board: {text}", at=url, try_=_STATUS_HINT.get(status, ""))
+        self.status = status
+
+
+class ResetError(DeviceError):
+    """The board started again in the middle of a session."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """Who answers at the other end."""
+
+    abi: int
+    boots: int
+    vocab_size: int
+    context: int
+    layers: int
+    experts: int
+    top_k: int
+    slots: int
+    model_id: str  # sha256 in hex
+    build_id: str  # sha256 in hex
+    tick_hz: int
+    board: str
+    firmware_version: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What one decode step gave."""
+
+    position: int
+    argmax: int
+    logits_crc: int
+    ticks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Counters since they were cleared; arena and stack in bytes, `used` is the high-water mark."""
+
+    steps: int
+    hits: int
+    misses: int
+    load_errors: int
+    bytes_loaded: int
+    stall_ticks: int
+    arena_bytes: int
+    arena_used: int
+    stack_bytes: int
+    stack_used: int
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Part of expert uses that found the expert loaded; None without any use."""
+        uses = self.hits + self.misses
+        return self.hits / uses if uses else None
+
+
+@dataclasses.dataclass(frozen=True)
+class OpProfile:
+    """One operation's share of the time."""
+
+    ticks: int
+    calls: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Routes:
+    """Experts of the last step, uint8 (layers, top_k), and whether each was found loaded."""
+
+    experts: NDArray[np.uint8]
+    hits: NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True)
+class NextToken:
+    """One token of an answer; `done` when it is the end and belongs to no text."""
+
+    token: int
+    done: bool
+    text: bytes
+
+
+class BoardClient:
+    """Asks a board; every wait ends, every failure is a named error."""
+
+    def __init__(self, link: Link, *, step_patience_s: float = 60.0) -> None:
+        self.link = link
+        self.identity: Identity | None = None
+        self._step_patience_s = step_patience_s
+        self._slowest_step_s: float | None = None  # None until one was timed
+        self._logits_chunk = 256
+        self._position = 0
+
+    def close(self) -> None:
+        """Give the port back."""
+        self.link.close()
+
+    def identify(self, *, patience_s: float = 6.0) -> Identity:
+        """Ask who is there; the first thing to do with a board."""
+        payload = self._ask("identify", IDENTIFY, b"", reply_bytes=160, patience_s=patience_s)
+        fixed = struct.Struct("<HHIIHHHH32s32sI")
+        head, text = payload[: fixed.size], payload[fixed.size :].split(b"\0")
+        if len(head) < fixed.size or len(text) < 2:
+            raise self._malformed("identify", payload)
+        *numbers, model, build, tick_hz = fixed.unpack(head)
+        abi, boots, vocab_size, context, layers, experts, top_k, slots = numbers
+        identity = Identity(
+            abi=abi,
+            boots=boots,
+            vocab_size=vocab_size,
+            context=context,
+            layers=layers,
+            experts=experts,
+            top_k=top_k,
+            slots=slots,
+            model_id=model.hex(),
+            build_id=build.hex(),
+            tick_hz=tick_hz,
+            board=text[0].decode("utf-8", "replace"),
+            firmware_version=text[1].decode("utf-8", "replace"),
+        )
+        if identity.abi != PROTOCOL_ABI:
+            raise MismatchError(
+                f"the firmware speaks ABI {identity.abi}, this mmoe-embed speaks {PROTOCOL_ABI}",
+                at=self.link.port.url,
+                try_="build and flash again with this version of mmoe-embed",
+            )
+        if self.identity is not None and self.identity.boots != identity.boots:
+            raise ResetError(
+                f"the board was reset in mid-run: boot {self.identity.boots}, now {identity.boots}",
+                at=self.link.port.url,
+                try_="check its power and run the same command again",
+            )
+        if self.identity is not None and self.identity != identity:
+            raise MismatchError("another board answers than before", at=self.link.port.url)
+        self.identity = identity
+        return identity
+
+    def require_build(self, model_id: str, build_id: str) -> None:
+        """Refuse a board that runs another build.
+
+        Raises:
+            MismatchError: other model or other build.
+        """
+        found = self.identity or self.identify()
+        for what, wanted, has in (("model", model_id, found.model_id), ("build", build_id, found.build_id)):
+            if wanted != has:
+                raise MismatchError(
+                    f"the board runs another {what}: {has[:12]}..., this build is {wanted[:12]}...",
+                    at=f"{self.link.port.url}, board {found.board}, firmware {found.firmware_version}",
+                    try_="mmoe-embed flash BUILD",
+                )
+
+    def reset(self, *, empty_slots: bool = False, clear_statistics: bool = False) -> None:
+        """Start a new sequence."""
+        self._ask("reset", _RESET, bytes([empty_slots | clear_statistics << 1]), reply_bytes=4)
+        self._position = 0
+
+    def step(self, token: int) -> Step:
+        """Feed one token.
+
+        Raises:
+            ResetError: the board is not at the position it should be at.
+        """
+        step = Step(*self._work("step", _STEP, struct.pack("<I", token), "<IIIQ"))
+        if step.position != self._position:
+            raise ResetError(
+                f"the board took the token at position {step.position}, expected {self._position}: "
+                "it was reset, or another program feeds it",
+                at=self.link.port.url,
+                try_="see that nothing else uses the board, and run the same command again",
+            )
+        self._position += 1
+        return step
+
+    def logits(self) -> NDArray[np.float32]:
+        """All logits of the last step, float32 (vocabulary). On a bad line they come in smaller pieces."""
+        vocab_size = self._known().vocab_size
+        parts: list[bytes] = []
+        first = 0
+        while first < vocab_size:
+            count = min(self._logits_chunk, vocab_size - first)
+            transfer_s = 40 * count / self.link.port.baud
+            patience_s = 1.0 + 3 * transfer_s if count > _SMALLEST_CHUNK else 20.0
+            try:
+                part = self._ask(
+                    "logits",
+                    _LOGITS,
+                    struct.pack("<IH", first, count),
+                    reply_bytes=4 * count,
+                    patience_s=patience_s,
+                )
+            except NoReplyError:
+                if count <= _SMALLEST_CHUNK:
+                    raise
+                self._logits_chunk = max(_SMALLEST_CHUNK, count // 4)
+                continue
+            if len(part) != 4 * count:
+                raise self._malformed("logits", part)
+            parts.append(part)
+            first += count
+        return np.frombuffer(b"".join(parts), dtype="<f4").astype(np.float32, copy=False)
+
+    def checked_logits(self, step: Step) -> NDArray[np.float32]:
+        """All logits of `step`, whose CRC-32 the board gave with it.
+
+        Raises:
+            DeviceError: the logits are not those of the step.
+        """
+        logits = self.logits()
+        crc = zlib.crc32(logits.tobytes())
+        if crc != step.logits_crc:
+            raise ResetError(
+                f"the board's logits have CRC-32 {crc:08x}, its step at position {step.position} said "
+                f"{step.logits_crc:08x}: they are of another step",
+                at=self.link.port.url,
+                try_="see that nothing else uses the board, and run the same command again",
+            )
+        return logits
+
+    def statistics(self) -> Statistics:
+        """Counters and high-water marks."""
+        return Statistics(*self._fixed("statistics", self._ask("statistics", _STATISTICS), "<IIIIQQIIII"))
+
+    def profile(self) -> list[OpProfile]:
+        """Ticks and calls of every operation, in the order of the emitted step function."""
+        ops: list[OpProfile] = []
+        item = struct.Struct("<QI")
+        while True:
+            payload = self._ask(
+                "profile", _PROFILE, struct.pack("<HH", len(ops), 64), reply_bytes=2 + 64 * item.size
+            )
+            if len(payload) < 2 or (len(payload) - 2) % item.size:
+                raise self._malformed("profile", payload)
+            total = struct.unpack_from("<H", payload)[0]
+            part = [OpProfile(*values) for values in item.iter_unpack(payload[2:])]
+            ops += part
+            if len(ops) >= total:
+                return ops
+            if not part:
+                raise self._malformed("profile", payload)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a text, by the board's tokenizer."""
+        payload = self._ask("encode", _ENCODE, text.encode(), reply_bytes=2 * len(text), work_s=1.0)
+        if len(payload) % 2:
+            raise self._malformed("encode", payload)
+        return list(struct.unpack(f"<{len(payload) // 2}H", payload))
+
+    def prompt(self, text: str) -> int:
+        """Start a request: prefix, text and suffix are run; returns how many tokens that were."""
+        tokens = self._work("prompt", _PROMPT, text.encode(), "<H", scale=64)[0]
+        self._position = int(tokens)
+        return int(tokens)
+
+    def next_token(self) -> NextToken:
+        """The next token of the answer to the last prompt."""
+        payload = self._work_bytes("next", _NEXT, b"")
+        if len(payload) < 5:
+            raise self._malformed("next", payload)
+        token, done = struct.unpack_from("<IB", payload)
+        if not done:
+            self._position += 1
+        return NextToken(token, bool(done), payload[5:])
+
+    def stream(self, text: str) -> Iterator[NextToken]:
+        """The answer to a request, token by token, without the one that ends it."""
+        self.prompt(text)
+        limit = self._known().context + 1
+        for _ in range(limit):
+            token = self.next_token()
+            if token.done:
+                return
+            yield token
+        raise DeviceError(f"the answer has no end: {limit} tokens", at=self.link.port.url)
+
+    def routes(self) -> Routes:
+        """Experts of the last step."""
+        identity = self._known()
+        size = identity.layers * identity.top_k
+        payload = self._ask("routes", _ROUTES, reply_bytes=2 * size)
+        if len(payload) != 2 * size:
+            raise self._malformed("routes", payload)
+        both = np.frombuffer(payload, dtype=np.uint8).reshape(2, identity.layers, identity.top_k)
+        return Routes(both[0], both[1])
+
+    def _known(self) -> Identity:
+        return self.identity or self.identify()
+
+    def _work(self, name: str, kind: int, payload: bytes, layout: str, *, scale: int = 1) -> tuple[int, ...]:
+        return self._fixed(name, self._work_bytes(name, kind, payload, scale=scale), layout)
+
+    def _work_bytes(self, name: str, kind: int, payload: bytes, *, scale: int = 1) -> bytes:
+        """A request that runs the model: the time-out follows what steps have taken so far."""
+        known = self._slowest_step_s
+        work_s = (2.0 if known is None else max(0.1, 4 * known)) * scale
+        retries, started = self.link.retries, time.monotonic()
+        reply = self._ask(
+            name, kind, payload, work_s=work_s, patience_s=self._step_patience_s * min(scale, 8)
+        )
+        if self.link.retries == retries and scale == 1:
+            self._slowest_step_s = max(known or 0.0, time.monotonic() - started)
+        return reply
+
+    def _ask(
+        self,
+        name: str,
+        kind: int,
+        payload: bytes = b"",
+        *,
+        reply_bytes: int = 64,
+        work_s: float | None = None,
+        patience_s: float = 10.0,
+    ) -> bytes:
+        reply = self.link.request(
+            kind, payload, reply_bytes=reply_bytes, work_s=work_s, patience_s=patience_s
+        )
+        if len(reply) < 4:
+            raise self._malformed(name, reply)
+        status = struct.unpack_from("<i", reply)[0]
+        if status:
+            if kind != IDENTIFY:
+                self._notice_reset()
+            raise StatusError(status, name, self.link.port.url)
+        return reply[4:]
+
+    def _notice_reset(self) -> None:
+        """Raise ResetError when a failure comes from a board that has started again."""
+        if self.identity is not None:
+            self.identify()
+
+    def _fixed(self, name: str, payload: bytes, layout: str) -> tuple[int, ...]:
+        if len(payload) != struct.calcsize(layout):
+            raise self._malformed(name, payload)
+        return struct.unpack(layout, payload)
+
+    def _malformed(self, name: str, payload: bytes) -> MismatchError:
+        return MismatchError(
+            f"the reply to {name} has {len(payload)} B, which SPEC.md 8.1 does not allow",
+            at=self.link.port.url,
+            try_="flash a build of this version of mmoe-embed",
+        )

@@ -1,0 +1,146 @@
+"""Requests and replies over a port that may lose, double, damage or delay bytes; no wait is endless."""
+
+import random
+import time
+from types import TracebackType
+from typing import Self
+
+from mmoe_embed.errors import DeviceError
+from mmoe_embed.serial.frames import REPLY, Frame, FrameReader, count_binary, encode_frame
+from mmoe_embed.serial.port import Port
+
+IDENTIFY = 0x01
+_DRAIN_S = 0.05
+_LEAST_LATENCY_S = 0.05  # above the 16 ms that USB adapters hold bytes back
+_MOST_LATENCY_S = 0.4
+_BITS_PER_BYTE = 10  # 8N1
+
+
+class NoReplyError(DeviceError):
+    """A request was sent several times and no intact reply came."""
+
+
+class Link:
+    """One board at the other end of a port.
+
+    A request is repeated with its sequence number until its reply comes; the board answers a repeated
+    request from memory (SPEC.md 8.1), so that nothing is executed twice. Other replies are thrown away.
+
+    Attributes:
+        retries: requests sent again so far.
+        reader: what came in, for diagnosis.
+    """
+
+    def __init__(self, port: Port, *, first_sequence: int | None = None) -> None:
+        self.port = port
+        self.reader = FrameReader()
+        self.retries = 0
+        self._slowest_s = 0.0
+        self._latency_s = _MOST_LATENCY_S
+        # Not always 1: a board remembers the last request of the session before this one.
+        self._sequence = first_sequence or random.randrange(1, 256)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self.port.close()
+
+    def request(
+        self,
+        kind: int,
+        payload: bytes = b"",
+        *,
+        reply_bytes: int = 64,
+        work_s: float | None = None,
+        patience_s: float = 10.0,
+    ) -> bytes:
+        """Send a request and return the payload of its reply.
+
+        Args:
+            kind: request type.
+            payload: what goes with it.
+            reply_bytes: about how long the reply is, for the first time-out.
+            work_s: how long the board may take before it answers, doubled for every repetition; None for
+                requests that run no model: then what such requests have taken so far decides.
+            patience_s: give up after this long altogether.
+
+        Raises:
+            NoReplyError: no intact reply in time.
+            DeviceError: the port failed.
+        """
+        if kind == IDENTIFY:
+            sequence = 0
+        else:
+            sequence = self._sequence
+            self._sequence = sequence % 255 + 1
+        wire = encode_frame(Frame(kind, sequence, payload))
+        transfer_s = (len(wire) + reply_bytes + 16) * _BITS_PER_BYTE / self.port.baud
+        first_wait_s = (self._latency_s if work_s is None else work_s) + transfer_s
+        end = time.monotonic() + patience_s
+        sent = 0
+        while sent == 0 or time.monotonic() < end:
+            self.retries += sent > 0
+            # A zero first: it ends whatever damage left half a frame in the board's buffer.
+            self.port.write(b"\0" + wire if sent else wire)
+            started = time.monotonic()
+            reply = self._await(kind | REPLY, sequence, min(end, started + first_wait_s * 2 ** min(sent, 4)))
+            sent += 1
+            if reply is not None:
+                if work_s is None and sent == 1:
+                    self._learn_latency(time.monotonic() - started)
+                if sent > 1 and sequence == 0:
+                    self.drain()  # identify has no sequence: a second reply must not answer the next one
+                return reply
+        raise NoReplyError(
+            f"no reply to request 0x{kind:02x} in {patience_s:g} s, {sent} tries: {self.describe_silence()}",
+            at=self.port.url,
+            try_=self._suggest(),
+        )
+
+    def drain(self, quiet_s: float = _DRAIN_S, at_most_s: float = 1.0) -> None:
+        """Throw away what is on its way, until nothing has come for `quiet_s`."""
+        end = time.monotonic() + at_most_s
+        while time.monotonic() < end and (data := self.port.read(quiet_s)):
+            self.reader.feed(data)
+
+    def describe_silence(self) -> str:
+        """What came instead of replies, in words."""
+        reader = self.reader
+        noise = reader.snapshot_noise()
+        if reader.bytes_received == 0:
+            return "the board is silent, not one byte came"
+        if not noise:
+            return "it answered before and is silent now"
+        if count_binary(noise) > len(noise) // 8:
+            return f"{reader.bytes_received} B came, {reader.damaged} stretches damaged: noise or a wrong baud rate"
+        text = noise.decode("ascii", "replace").strip().splitlines() or [""]
+        return f"text came but no frames, the last line is {text[-1][:60]!r}"
+
+    def _learn_latency(self, taken_s: float) -> None:
+        self._slowest_s = max(0.98 * self._slowest_s, taken_s)
+        self._latency_s = min(_MOST_LATENCY_S, max(_LEAST_LATENCY_S, 4 * self._slowest_s))
+
+    def _suggest(self) -> str:
+        holders = self.port.find_holders()
+        if holders:
+            return f"close {holders}, which has the same port open"
+        noise = self.reader.snapshot_noise()
+        if self.reader.bytes_received == 0:
+            return "reset the board, check the port; is the build on it? mmoe-embed flash BUILD"
+        if noise and count_binary(noise) > len(noise) // 8:
+            return f"check the baud rate (now {self.port.baud}, --baud) and the cable"
+        return "is mmoe-embed's firmware on the board? mmoe-embed flash BUILD"
+
+    def _await(self, kind: int, sequence: int, end: float) -> bytes | None:
+        while (left := end - time.monotonic()) > 0:
+            for frame in self.reader.feed(self.port.read(left)):
+                if frame.type == kind and frame.sequence == sequence:
+                    return frame.payload
+        return None
