@@ -37,7 +37,7 @@ def pack_matrix(
     padded[:rows, :columns] = q
     group_bytes = b""
     if group is not None:
-        # uint8 (row, block, word of 8 columns, plane, byte): the low plane is the first four columns of a word
+        # uint8 (row, block, word of 8, plane, byte); the low plane is the first four columns of a word
         nibbles = padded.view(np.uint8).reshape(padded_rows, blocks, 4, 2, 4) & 0x0F
         padded_group = np.zeros((padded_rows, blocks), np.uint8)
         padded_group[:rows] = group

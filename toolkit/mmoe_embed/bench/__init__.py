@@ -1,0 +1,1 @@
+"""Measuring kernels: sources, images for emulated cores, counts."""

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a kernel program needs from the machine below it: output, an end, a clock. */
+#ifndef MMOE_BENCH_HOST_H
+#define MMOE_BENCH_HOST_H
+
+#include <stdint.h>
+
+void host_print(const char *text);
+void host_print_number(uint32_t number);
+void host_exit(int code);
+/* Rises by one with each instruction on emulated cores (in steps of one tick), with each nanosecond on hosts. */
+uint64_t host_count(void);
+/* Fills the unused stack with a pattern; bytes used below the caller since. */
+void host_stack_mark(void);
+uint32_t host_stack_used(void);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Start-up and semihosting for an emulated Cortex-M; SYSTICK_NS100: hundredths of a nanosecond of one SysTick. Under
+ * `-icount shift=0` an instruction takes one nanosecond. */
+#include <stddef.h>
+
+#include "host.h"
+
+int main(void);
+void Reset_Handler(void);
+static void fault(void);
+
+extern uint32_t mmoe_stack_top[];
+
+__attribute__((section(".vectors"), used)) static void *const vectors[16] = {
+    mmoe_stack_top, (void *)(uintptr_t)Reset_Handler, (void *)(uintptr_t)fault, (void *)(uintptr_t)fault,
+    (void *)(uintptr_t)fault, (void *)(uintptr_t)fault, (void *)(uintptr_t)fault,
+};
+
+static int semihost(int operation, const void *argument) {
+    register int r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+    __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
+}
+
+void host_print(const char *text) { semihost(0x04, text); }
+
+void host_print_number(uint32_t number) {
+    char digits[11], *p = digits + 10;
+    *p = 0;
+    do *--p = (char)('0' + number % 10);
+    while (number /= 10);
+    host_print(p);
+}
+
+void host_exit(int code) {
+    const uint32_t block[2] = {0x20026, (uint32_t)code};
+    semihost(0x20, block);
+    for (;;) {}
+}
+
+static void fault(void) {
+    host_print("fault\n");
+    host_exit(99);
+}
+
+#define SYSTICK ((volatile uint32_t *)0xE000E010)
+static uint32_t wraps_seen, last_tick;
+
+uint64_t host_count(void) {
+    if (!(SYSTICK[0] & 1)) {
+        SYSTICK[1] = 0xFFFFFF;
+        SYSTICK[2] = 0;
+        SYSTICK[0] = 5;
+    }
+    /* Counts down; a call at least every half second keeps it right. */
+    uint32_t tick = 0xFFFFFF - SYSTICK[2];
+    if (tick < last_tick) wraps_seen++;
+    last_tick = tick;
+    return (((uint64_t)wraps_seen << 24) + tick) * SYSTICK_NS100 / 100;
+}
+
+#define STACK_WORDS 1024
+void host_stack_mark(void) {
+    volatile uint32_t *low = (uint32_t *)__builtin_frame_address(0) - 16;
+    for (uint32_t i = 0; i < STACK_WORDS; i++) low[-(int32_t)i] = 0xA5A5A5A5;
+}
+
+uint32_t host_stack_used(void) {
+    volatile uint32_t *low = (uint32_t *)__builtin_frame_address(0) - 16;
+    uint32_t used = STACK_WORDS;
+    while (used && low[-(int32_t)(used - 1)] == 0xA5A5A5A5) used--;
+    return used * 4 + 64;
+}
+
+__attribute__((used)) void Reset_Handler(void) {
+#if defined(__ARM_FP)
+    *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: FPU and MVE */
+    __asm__ volatile("dsb\n isb");
+#endif
+    host_exit(main());
+}
+
+/* The compilers call these; no C library is linked. */
+void *memcpy(void *restrict to, const void *restrict from, size_t length);
+void *memset(void *to, int value, size_t length);
+int memcmp(const void *a, const void *b, size_t length);
+
+void *memcpy(void *restrict to, const void *restrict from, size_t length) {
+    uint8_t *t = to;
+    const uint8_t *f = from;
+    if ((((uintptr_t)t | (uintptr_t)f) & 3) == 0)
+        for (; length >= 4; length -= 4, t += 4, f += 4) *(uint32_t *)(void *)t = *(const uint32_t *)(const void *)f;
+    while (length--) *t++ = *f++;
+    return to;
+}
+
+void *memset(void *to, int value, size_t length) {
+    uint8_t *t = to;
+    if (((uintptr_t)t & 3) == 0)
+        for (; length >= 4; length -= 4, t += 4) *(uint32_t *)(void *)t = 0x01010101u * (uint8_t)value;
+    while (length--) *t++ = (uint8_t)value;
+    return to;
+}
+
+int memcmp(const void *a, const void *b, size_t length) {
+    const uint8_t *x = a, *y = b;
+    for (; length--; x++, y++)
+        if (*x != *y) return *x - *y;
+    return 0;
+}

@@ -1,0 +1,106 @@
+"""Kernel programs: which files, compiled how, linked to what."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from mmoe_embed.bench.targets import Target
+from mmoe_embed.errors import ToolchainError
+from mmoe_embed.resources import kernels_dir
+
+FIRMWARE = Path(__file__).parent / "firmware"
+# The bits of a kernel depend on the second line.
+C_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic",
+           "-ffp-contract=off", "-fno-math-errno",
+           "-ffunction-sections", "-fno-common")  # fmt: skip
+
+
+def kernel_sources(folders: Sequence[str]) -> list[Path]:
+    """List the files of a build: every reference file, or its namesake in the first folder that has one."""
+    root = kernels_dir()
+    return [
+        next(path for folder in folders if (path := root / folder / reference.name).is_file())
+        for reference in sorted((root / "reference").glob("*.c"))
+    ]
+
+
+def reference_names() -> list[str]:
+    """Name the functions of `reference/`: one a file, called like it."""
+    return [path.stem for path in sorted((kernels_dir() / "reference").glob("*.c"))]
+
+
+@cache
+def has_compiler(compiler: str) -> bool:
+    """Whether a compiler is there: "gcc", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc" or "zig"."""
+    if compiler == "zig":
+        found = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=False)
+        return found.returncode == 0
+    return shutil.which(compiler) is not None
+
+
+def compiler_of(target: Target) -> str:
+    """Name the GCC of a target."""
+    if target.name == "qemu_aarch64":
+        return "aarch64-linux-gnu-gcc"
+    return "gcc" if target.is_host else "arm-none-eabi-gcc"
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToolchainError(
+            f"compiler failed with exit code {done.returncode}", at=" ".join(map(str, command)), try_=done.stderr
+        )
+
+
+def build_program(
+    target: Target,
+    compiler: str,
+    output: Path,
+    programs: Iterable[Path],
+    *,
+    optimize: str = "-O2",
+    defines: Sequence[str] = (),
+    with_reference: bool = False,
+    flags: Sequence[str] = (),
+) -> Path:
+    """Compile the target's kernels with `programs` into one executable.
+
+    Args:
+        compiler: as `has_compiler` takes it.
+        output: the executable; objects go into a folder beside it.
+        with_reference: also link every reference kernel under the name `reference_<name>`.
+        flags: further compiler flags.
+    """
+    objects = output.parent / f"{output.name}.objects"
+    objects.mkdir(parents=True, exist_ok=True)
+    include = ("-I", kernels_dir() / "include", "-I", kernels_dir() / "reference", "-I", FIRMWARE)
+    if compiler == "zig":
+        driver: tuple[str | Path, ...] = (sys.executable, "-m", "ziglang", "cc", *target.zig, "-isystem", FIRMWARE / "libc")
+    else:
+        driver = (compiler, *target.gcc)
+    host = "host_posix.c" if target.is_host else "host_arm.c"
+    if target.tick_hz:
+        defines = (*defines, f"-DSYSTICK_NS100={100_000_000_000 // target.tick_hz}")
+    renames = tuple(f"-D{name}=reference_{name}" for name in reference_names())
+    jobs = [(path, f"{path.parent.name}.{path.stem}.o", ()) for path in kernel_sources(target.folders)]
+    if with_reference:
+        jobs += [
+            (path, f"renamed.{path.stem}.o", renames) for path in kernel_sources(("reference",))
+        ]
+    jobs += [(path, f"{path.stem}.o", ("-fno-builtin",)) for path in (*programs, FIRMWARE / host)]
+    for source, name, extra in jobs:
+        _run([*driver, *C_FLAGS, optimize, *flags, *defines, *extra, *include, "-c", source, "-o", objects / name])
+    link: list[str | Path] = [*driver, *flags, *(objects / name for _, name, _ in jobs), "-o", output]
+    if not target.is_host:
+        link += [
+            "-nostdlib", "-static", "-T", FIRMWARE / "target.ld", "-Wl,-e,Reset_Handler",
+            f"-Wl,--defsym=mmoe_ram_origin={target.ram_origin}", f"-Wl,--defsym=mmoe_ram_length={target.ram_bytes}",
+        ]  # fmt: skip
+        if compiler != "zig":
+            link.append("-lgcc")
+    _run(link)
+    return output

@@ -1,0 +1,62 @@
+"""The cores that kernels are measured and compared on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """One core under one machine.
+
+    Args:
+        name: as `--board` takes it.
+        folders: instruction-set folders of kernels_cmsis, the best first.
+        gcc: flags of arm-none-eabi-gcc or the host's compiler.
+        zig: flags of `python -m ziglang cc`; empty where it is not used.
+        machine: QEMU machine; "" runs on this computer.
+        ram_origin, ram_bytes: where the image lies.
+        tick_hz: SysTick of the machine.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    gcc: tuple[str, ...]
+    zig: tuple[str, ...] = ()
+    machine: str = ""
+    ram_origin: int = 0
+    ram_bytes: int = 0
+    tick_hz: int = 0
+
+    @property
+    def is_host(self) -> bool:
+        """Whether programs run on this computer's kernel, emulated or not."""
+        return not self.machine
+
+
+def _zig(cpu: str, float_abi: str = "hf") -> tuple[str, ...]:
+    return ("-target", f"thumb-freestanding-eabi{float_abi}", f"-mcpu={cpu}")
+
+
+def _gcc(cpu: str, fpu: str = "") -> tuple[str, ...]:
+    abi = ("-mfloat-abi=hard", f"-mfpu={fpu}") if fpu else ("-mfloat-abi=soft",)
+    return ("-mthumb", f"-mcpu={cpu}", *abi)
+
+
+_SSRAM = 4 << 20  # bytes of code SSRAM on the MPS2 boards (Arm DAI0385, DAI0386, DAI0500, DAI0505)
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("qemu_mps3_an547", ("mve", "reference"), _gcc("cortex-m55", "auto"), _zig("cortex_m55+mve_fp"),
+               "mps3-an547", 0, 512 << 10, 32_000_000),
+        Target("qemu_mps2_an386", ("dsp", "reference"), _gcc("cortex-m4", "fpv4-sp-d16"),
+               _zig("cortex_m4+vfp4d16sp"), "mps2-an386", 0, _SSRAM, 25_000_000),
+        Target("qemu_mps2_an500", ("dsp", "reference"), _gcc("cortex-m7", "fpv5-sp-d16"),
+               _zig("cortex_m7+fp_armv8d16sp"), "mps2-an500", 0, _SSRAM, 25_000_000),
+        Target("qemu_mps2_an505", ("dsp", "reference"), _gcc("cortex-m33", "fpv5-sp-d16"),
+               _zig("cortex_m33+dsp+fp_armv8d16sp"), "mps2-an505", 0x1000_0000, _SSRAM, 20_000_000),
+        Target("qemu_mps2_an385", ("reference",), _gcc("cortex-m3"), _zig("cortex_m3", ""),
+               "mps2-an385", 0, _SSRAM, 25_000_000),
+        Target("host_x86_64", ("x86", "reference"), ()),
+        Target("qemu_aarch64", ("neon", "reference"), ()),
+    )
+}

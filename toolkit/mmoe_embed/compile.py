@@ -1,0 +1,142 @@
+"""Compiles and links one image; an object is made again only when its source, a header or a flag changed."""
+
+import dataclasses
+import hashlib
+import os
+import shlex
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jinja2
+
+from mmoe_embed import __version__
+from mmoe_embed.board import Board
+from mmoe_embed.errors import FitError, ToolchainError
+from mmoe_embed.plan import BoardPlan
+from mmoe_embed.port import defines, port_sources
+from mmoe_embed.resources import firmware_dir, kernels_dir
+from mmoe_embed.toolchain import Toolchain, is_microcontroller, kernel_folders
+
+_COMPILE_TIMEOUT_S = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A linked image and, from GCC, the call graphs of its objects."""
+
+    elf: Path
+    call_graphs: tuple[Path, ...]
+
+
+def kernel_sources(board: Board) -> list[Path]:
+    """The kernels of a board: for each reference file, the one of that name in the first instruction-set folder that has it."""
+    folders = [kernels_dir() / name for name in kernel_folders(board)]
+    names = sorted(file.name for file in (kernels_dir() / "reference").glob("*.c"))
+    return [next(folder / name for folder in folders if (folder / name).is_file()) for name in names]
+
+
+def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Path) -> Program:
+    """Compile everything a board needs and link it with the emitted model in `folder`/gen.
+
+    Raises:
+        ToolchainError: the compiler or the linker failed; its messages are passed on.
+        FitError: the linker found a memory too small.
+    """
+    gen, objects = folder / "gen", folder / "obj"
+    objects.mkdir(parents=True, exist_ok=True)
+    kernels = [kernels_dir() / name for name in kernel_folders(board)]
+    includes = [gen, firmware_dir() / "include", firmware_dir() / "src", kernels_dir() / "include", *kernels]
+    flags = (*toolchain.flags, *defines(board, __version__), *(f"-I{path}" for path in includes if path.is_dir()))
+    if toolchain.name == "gcc":
+        flags = (*flags, "-fcallgraph-info=su")
+    sources = [*sorted((firmware_dir() / "src").glob("*.c")), *port_sources(board), *kernel_sources(board),
+               gen / "model.c", gen / "tokens.c", gen / "weights.S"]
+    if plan.expert_count:
+        sources.append(gen / "experts.S")
+    headers = _digest(file for path in includes for file in sorted(path.glob("*.h")))
+    binaries = _digest(sorted(gen.glob("*.bin")))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        outputs = list(pool.map(
+            lambda source: _compile(toolchain, flags, source, objects, headers + (binaries if source.suffix == ".S" else "")),
+            sources))
+    elf = _link(board, plan, toolchain, outputs, folder)
+    graphs = tuple(graph for output in outputs if (graph := output.with_suffix(".ci")).is_file())
+    return Program(elf, graphs)
+
+
+def _digest(files: object) -> str:
+    digest = hashlib.sha256()
+    for file in files:  # type: ignore[attr-defined]
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _compile(toolchain: Toolchain, flags: tuple[str, ...], source: Path, objects: Path, context: str) -> Path:
+    # assembly takes no C warnings, but needs the folder of its .incbin files, which -I gives
+    command = [*toolchain.command, *flags, "-c", str(source)]
+    key = hashlib.sha256("\0".join([toolchain.version, *command, context]).encode() + source.read_bytes()).hexdigest()[:16]
+    output = objects / f"{source.stem}-{key}.o"
+    if not output.is_file():
+        for stale in objects.glob(f"{source.stem}-*"):
+            if stale.stem.removeprefix(f"{source.stem}-").isalnum():
+                stale.unlink(missing_ok=True)
+        partial = output.with_name("partial-" + output.name)
+        _run([*command, "-o", str(partial)], f"compiling {source.name}")
+        graph = partial.with_suffix(".ci")
+        if graph.is_file():
+            os.replace(graph, output.with_suffix(".ci"))
+        os.replace(partial, output)
+    return output
+
+
+def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Path], folder: Path) -> Path:
+    bare = is_microcontroller(board)
+    elf = folder / ("firmware.elf" if bare else "firmware")
+    extra: list[str] = []
+    if bare:
+        script = folder / "gen" / "linker.ld"
+        script.write_text(render_linker_script(board, plan))
+        extra = [f"-Wl,-T,{script}", "-Wl,-e,Reset_Handler"]
+        if toolchain.name == "gcc":
+            extra += ["-Wl,--no-warn-rwx-segments"]
+    libraries = ["-lgcc"] if bare and toolchain.name == "gcc" else [] if bare else ["-lpthread"]
+    partial = elf.with_name(elf.name + ".partial")
+    with tempfile.NamedTemporaryFile("w", suffix=".rsp", delete=False) as response:
+        response.write("\n".join(shlex.quote(str(output)) for output in outputs))
+    try:
+        _run([*toolchain.command, *toolchain.link, *extra, f"@{response.name}", *libraries, "-o", str(partial)],
+             f"linking {elf.name} for {board.name}")
+    finally:
+        os.unlink(response.name)
+    os.replace(partial, elf)
+    return elf
+
+
+def render_linker_script(board: Board, plan: BoardPlan) -> str:
+    """The linker script of a plan: which section lies in which of the board's memories."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(firmware_dir() / "ports" / "cortex_m"),
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                                     keep_trailing_newline=True, autoescape=False)
+    used = {region.memory for region in plan.regions}
+    placement: dict[str, str] = {region.use: region.memory for region in plan.regions}
+    placement.setdefault("experts", placement["rodata"])
+    placement.setdefault("slots", placement["arena"])
+    memories = [{"name": m.name, "base": m.base, "size": m.size, "attributes": m.access} for m in board.memory if m.name in used]
+    return environment.get_template("linker.ld.j2").render(
+        memories=memories, placement=placement, stack_bytes=plan.stack_bytes, board=board.name)
+
+
+def _run(command: list[str], what: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise ToolchainError(f"{what} took longer than {_COMPILE_TIMEOUT_S} s", at=shlex.join(command[:3])) from None
+    if done.returncode:
+        output = (done.stderr or done.stdout).strip()
+        if "overflowed by" in output or "will not fit in region" in output:
+            lines = [line for line in output.splitlines() if "overflowed by" in line or "will not fit" in line]
+            raise FitError(f"{what}: {lines[0].split(': ', 1)[-1]}", at=" | ".join(lines[1:3]),
+                           try_="fewer --expert-slots, --scheme int4, or a board with more memory")
+        raise ToolchainError(f"{what} failed with exit code {done.returncode}:\n{output[-3000:]}", at=shlex.join(command[-3:]))
