@@ -1,0 +1,262 @@
+"""The model in PyTorch, float32, for training (SPEC.md 1 and 3.5 without the integers)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmoe_embed.config import ModelConfig
+from mmoe_embed.train.fake_quant import fake_quantize_activations, fake_quantize_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class RouterReport:
+    """What the routers of one forward pass did."""
+
+    z_loss: Tensor  # scalar, mean over tokens and layers of logsumexp(logits)^2
+    load: Tensor  # int64 (layers, experts), tokens sent to each expert
+
+
+class Quantizer:
+    """How a forward pass rounds: not at all, or as the integers of a scheme will.
+
+    Args:
+        scheme: "int8", "int4" (embedding INT8), or None for float.
+    """
+
+    def __init__(self, scheme: str | None = None) -> None:
+        self.scheme = scheme
+
+    def linear(self, weights: Tensor) -> Tensor:
+        """A linear layer's weights."""
+        return weights if self.scheme is None else fake_quantize_weights(weights, 4 if self.scheme == "int4" else 8)
+
+    def embedding(self, weights: Tensor) -> Tensor:
+        """The embedding, INT8 in both schemes."""
+        return weights if self.scheme is None else fake_quantize_weights(weights, 8)
+
+    def activations(self, x: Tensor) -> Tensor:
+        """A vector that a matrix is about to be applied to."""
+        return x if self.scheme is None else fake_quantize_activations(x)
+
+
+class Norm(nn.Module):
+    """RMSNorm with a weight."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+
+
+class Projection(nn.Module):
+    """A weight matrix (rows, columns), named as in the checkpoint."""
+
+    def __init__(self, rows: int, columns: int, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(rows, columns) * std)
+
+
+class Attention(nn.Module):
+    """Causal attention with grouped key/value heads and rotary positions."""
+
+    def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
+        super().__init__()
+        self.config = config
+        keys = config.num_key_value_heads * config.head_dim
+        self.q_proj = Projection(config.attention_width, config.hidden_size, std)
+        self.k_proj = Projection(keys, config.hidden_size, std)
+        self.v_proj = Projection(keys, config.hidden_size, std)
+        self.o_proj = Projection(config.hidden_size, config.attention_width, out_std)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, quantizer: Quantizer) -> Tensor:
+        """Attend within each row of x, (batch, time, hidden), already normed."""
+        c = self.config
+        batch, steps, _ = x.shape
+        weights = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
+        joined = functional.linear(quantizer.activations(x), quantizer.linear(weights))
+        heads = joined.view(batch, steps, -1, c.head_dim).transpose(1, 2)
+        q, k, v = heads.split([c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads], dim=1)
+        q, k = (self._place(t, cos, sin) for t in (q, k))
+        q, k, v = (quantizer.activations(t) for t in (q, k, v))
+        out = functional.scaled_dot_product_attention(q, k, v, is_causal=True,
+                                                      enable_gqa=c.num_key_value_heads != c.num_attention_heads)
+        out = out.transpose(1, 2).reshape(batch, steps, c.attention_width)
+        return functional.linear(quantizer.activations(out), quantizer.linear(self.o_proj.weight))
+
+    def _place(self, t: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Rotary in split halves, then the head norm where configured; t is (batch, heads, time, head_dim)."""
+        first, second = t.chunk(2, dim=-1)
+        t = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+        return functional.rms_norm(t, (t.shape[-1],), None, self.config.rms_norm_eps) if self.config.qk_norm else t
+
+
+class SharedExpert(nn.Module):
+    """A SwiGLU that every token goes through."""
+
+    def __init__(self, hidden: int, width: int, std: float, out_std: float) -> None:
+        super().__init__()
+        self.gate_proj = Projection(width, hidden, std)
+        self.up_proj = Projection(width, hidden, std)
+        self.down_proj = Projection(hidden, width, out_std)
+
+    def forward(self, n: Tensor, quantizer: Quantizer) -> Tensor:
+        """Apply to (tokens, hidden), already quantized."""
+        joined = functional.linear(n, quantizer.linear(torch.cat([self.gate_proj.weight, self.up_proj.weight])))
+        gate, up = joined.chunk(2, dim=-1)
+        return functional.linear(quantizer.activations(functional.silu(gate) * up), quantizer.linear(self.down_proj.weight))
+
+
+class RoutedExperts(nn.Module):
+    """The routed experts' weights, stacked."""
+
+    def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
+        super().__init__()
+        experts, width, hidden = config.num_experts, config.moe_intermediate_size, config.hidden_size
+        self.gate_proj = nn.Parameter(torch.randn(experts, width, hidden) * std)
+        self.up_proj = nn.Parameter(torch.randn(experts, width, hidden) * std)
+        self.down_proj = nn.Parameter(torch.randn(experts, hidden, width) * out_std)
+
+    def forward(self, n: Tensor, chosen: Tensor, gates: Tensor, quantizer: Quantizer) -> Tensor:
+        """Send each token to its experts, dropping none.
+
+        Args:
+            n: (tokens, hidden), already quantized.
+            chosen: int64 (tokens, k).
+            gates: (tokens, k).
+        """
+        tokens, k = chosen.shape
+        flat = chosen.flatten()
+        order = flat.argsort(stable=True)
+        counts = torch.bincount(flat, minlength=len(self.gate_proj)).tolist()
+        gate_up = quantizer.linear(torch.cat([self.gate_proj, self.up_proj], dim=1))
+        down = quantizer.linear(self.down_proj)
+        inputs = n[order // k].split(counts)
+        joined = torch.cat([x @ w.T for x, w in zip(inputs, gate_up.unbind(), strict=True)])
+        gate, up = joined.chunk(2, dim=-1)
+        hidden = quantizer.activations(functional.silu(gate) * up).split(counts)
+        outputs = torch.cat([x @ w.T for x, w in zip(hidden, down.unbind(), strict=True)])
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order))
+        return (outputs[back].view(tokens, k, -1) * gates[..., None]).sum(dim=1)
+
+
+class Router(nn.Module):
+    """Scores by sigmoid; the bias takes part in the choice only and is not trained by gradients."""
+
+    bias: Tensor
+
+    def __init__(self, config: ModelConfig, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(config.num_experts, config.hidden_size) * std)
+        self.register_buffer("bias", torch.zeros(config.num_experts))
+        self.config = config
+
+    def forward(self, n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(chosen experts, their gates, router logits) of (tokens, hidden) inputs."""
+        logits = functional.linear(n, self.weight)
+        scores = logits.sigmoid()
+        chosen = (scores.detach() + self.bias).topk(self.config.num_experts_per_tok, dim=-1).indices
+        gates = scores.gather(-1, chosen)
+        return chosen, gates / gates.sum(dim=-1, keepdim=True) * self.config.routed_scaling_factor, logits
+
+
+class Moe(nn.Module):
+    """Shared expert plus routed experts; either may be absent."""
+
+    def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
+        super().__init__()
+        if config.num_experts:
+            self.router = Router(config, std)
+            self.experts = RoutedExperts(config, std, out_std)
+        if config.shared_expert_intermediate_size:
+            self.shared = SharedExpert(config.hidden_size, config.shared_expert_intermediate_size, std, out_std)
+
+    def forward(self, n: Tensor, quantizer: Quantizer) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """(output, router logits, chosen experts) of (tokens, hidden) inputs."""
+        rounded = quantizer.activations(n)
+        out = self.shared(rounded, quantizer) if hasattr(self, "shared") else torch.zeros_like(n)
+        if not hasattr(self, "router"):
+            return out, None, None
+        chosen, gates, logits = self.router(n)
+        return out + self.experts(rounded, chosen, gates, quantizer), logits, chosen
+
+
+class Layer(nn.Module):
+    """One block: attention, then experts, each after a norm."""
+
+    def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
+        super().__init__()
+        self.attn_norm = Norm(config.hidden_size, config.rms_norm_eps)
+        self.attn = Attention(config, std, out_std)
+        self.moe_norm = Norm(config.hidden_size, config.rms_norm_eps)
+        self.moe = Moe(config, std, out_std)
+
+
+class MoeModel(nn.Module):
+    """A MobileMoE-shaped language model; its state dict has the checkpoint's names."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        std = config.hidden_size**-0.5
+        out_std = std / (2 * config.num_hidden_layers) ** 0.5
+        self.embed_tokens = Projection(config.vocab_size, config.hidden_size, std)
+        self.layers = nn.ModuleList(Layer(config, std, out_std) for _ in range(config.num_hidden_layers))
+        self.norm = Norm(config.hidden_size, config.rms_norm_eps)
+        half = config.head_dim // 2
+        frequency = config.rope_theta ** (-2 * torch.arange(half, dtype=torch.float64) / config.head_dim)
+        angle = torch.arange(config.max_position_embeddings, dtype=torch.float64)[:, None] * frequency
+        self.register_buffer("cos", angle.cos().float(), persistent=False)
+        self.register_buffer("sin", angle.sin().float(), persistent=False)
+
+    def forward(self, tokens: Tensor, wanted: Tensor | None = None, scheme: str | None = None,
+                counted: Tensor | None = None) -> tuple[Tensor, RouterReport]:
+        """Logits of the next token.
+
+        Args:
+            tokens: int64 (batch, time), time <= max_position_embeddings; rows padded at their end.
+            wanted: bool (batch, time), where logits are wanted; everywhere when absent.
+            scheme: round as "int8" or "int4" would; None computes in float.
+            counted: bool (batch, time), tokens that count in the router report; all when absent.
+        Returns:
+            (logits, report): float32 (batch, time, vocabulary), or (wanted ones, vocabulary).
+        """
+        quantizer = Quantizer(scheme)
+        steps = tokens.shape[1]
+        cos, sin = self.cos[:steps], self.sin[:steps]  # type: ignore[index]
+        embedding = quantizer.embedding(self.embed_tokens.weight)
+        x = functional.embedding(tokens, embedding)
+        counted = torch.ones_like(tokens, dtype=torch.bool) if counted is None else counted
+        real = counted.flatten().nonzero().flatten()
+        z_loss, loads = x.new_zeros(()), []
+        for module in self.layers:
+            layer: Any = module
+            x = x + layer.attn(layer.attn_norm(x), cos, sin, quantizer)
+            out, logits, chosen = layer.moe(layer.moe_norm(x).flatten(0, 1), quantizer)
+            x = x + out.view_as(x)
+            if logits is not None:
+                z_loss = z_loss + logits[real].logsumexp(dim=-1).square().mean() / self.config.num_hidden_layers
+                loads.append(torch.bincount(chosen[real].flatten(), minlength=self.config.num_experts))
+        x = x.flatten(0, 1)[wanted.flatten().nonzero().flatten()] if wanted is not None else x
+        head = quantizer.activations(self.norm(x))
+        load = torch.stack(loads) if loads else torch.zeros(0, 0, dtype=torch.int64)
+        return functional.linear(head, embedding), RouterReport(z_loss, load)
+
+    @torch.no_grad()
+    def balance(self, load: Tensor, rate: float) -> None:
+        """Move each router's bias by `rate` towards the experts that got less than their share (arXiv 2408.15664)."""
+        for layer, counts in zip(self.layers, load, strict=False):
+            share = counts.float()
+            moe: Any = layer.moe
+            moe.router.bias += rate * (share.mean() - share).sign()
+
+    def load_numpy(self, tensors: Mapping[str, Any]) -> None:
+        """Take the tensors of a checkpoint (`mmoe_embed.checkpoint.Checkpoint.tensors`)."""
+        self.load_state_dict({name: torch.from_numpy(t.copy()) for name, t in tensors.items()})

@@ -1,0 +1,112 @@
+"""The recipe of a training run: a TOML file with every setting, checked key by key."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mmoe_embed.config import ModelConfig, parse_config
+from mmoe_embed.errors import ToolkitError
+
+Positive = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+
+
+class DataSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where examples come from; JSONL files with `prompt` and `completion`, relative to the recipe."""
+
+    train: str
+    evaluate: str = ""  # exact match is reported on it at the end of each stage
+    make: str = ""  # the command that writes `train`, shown when the file is missing
+
+
+class TokenizerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the tokenizer is learned."""
+
+    vocab_size: Annotated[int, Meta(ge=260, le=65535)]
+    lines: Positive = 100_000  # the first lines of the training data, which it is learned from
+
+
+class StageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One stage of training, each starting from the weights of the one before."""
+
+    name: Annotated[str, Meta(pattern="^[a-z0-9-]+$")]
+    scheme: Literal["float", "int8", "int4"] = "float"  # round in the forward pass as this scheme will
+    steps: Positive
+    batch: Positive = 64  # examples a step
+    learning_rate: Annotated[float, Meta(gt=0, le=1)]
+    warmup: Annotated[int, Meta(ge=0)] = 0  # steps
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    final_rate: Rate = 0.0  # share of learning_rate at the last step
+    weight_decay: Rate = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: Annotated[float, Meta(gt=0)] = 1.0  # largest gradient norm
+    z_loss: Rate = 1e-4
+    balance_rate: Rate = 1e-3
+    prompt_weight: Rate = 0.0  # weight of the loss on the request's own tokens
+
+
+class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long an answer may be."""
+
+    max_new_tokens: Positive = 32
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A training run."""
+
+    seed: Annotated[int, Meta(ge=0)] = 0
+    threads: Positive = 2  # part of the recipe: float sums, and so the weights, depend on it
+    log_every: Positive = 50  # steps a row of metrics.csv
+    save_every: Positive = 500  # steps between resumable states
+    data: DataSettings
+    tokenizer: TokenizerSettings
+    model: dict[str, Any]  # config.json's keys, without vocab_size
+    generation: GenerationSettings = GenerationSettings()
+    stage: Annotated[list[StageSettings], Meta(min_length=1)]
+
+    def model_config(self, at: str = "recipe") -> ModelConfig:
+        """The model's config, vocabulary from the tokenizer."""
+        if "vocab_size" in self.model:
+            raise ToolkitError("vocab_size is the tokenizer's", at=f"{at}, model.vocab_size", try_="set tokenizer.vocab_size")
+        model = {"num_experts_per_tok": 0, "moe_intermediate_size": 0} | self.model if self.model.get("num_experts") == 0 else self.model
+        return parse_config(msgspec.json.encode({**model, "vocab_size": self.tokenizer.vocab_size}), f"{at}, [model]")
+
+
+def load_recipe(file: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        ToolkitError: no such file, not TOML, or a key is unknown, missing, of the wrong type or out of range.
+    """
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise ToolkitError(f"no recipe {file}", at=str(file), try_="mmoe-embed train examples/watch/recipe.toml -o DIR") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ToolkitError(f"not valid TOML: {error}", at=str(file)) from None
+    try:
+        recipe = msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        path = path.strip("`.")
+        unknown = re.search(r"unknown field `(\w+)`", message)
+        if unknown:
+            path = f"{path}.{unknown[1]}".strip(".")
+        raise ToolkitError(message.replace("Object ", "it ").replace("`", "'"), at=f"{file}, {path or 'top level'}",
+                           try_=f"supported keys there: {', '.join(_keys_at(path))}") from None
+    names = [s.name for s in recipe.stage]
+    if len(set(names)) != len(names):
+        raise ToolkitError(f"two stages have one name: {', '.join(names)}", at=f"{file}, stage.name")
+    recipe.model_config(str(file))
+    return recipe
+
+
+def _keys_at(path: str) -> list[str]:
+    tables: dict[str, type[msgspec.Struct]] = {"data": DataSettings, "tokenizer": TokenizerSettings, "stage": StageSettings,
+                                               "generation": GenerationSettings}
+    head = re.split(r"[.\[]", path)[0]
+    return list(tables.get(head, Recipe).__struct_fields__)
