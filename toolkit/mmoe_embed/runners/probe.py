@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def make_probe_commands(board: Board, elf: Path, runner: str, *, wait_s: int = 0
     )
 
 
+def find_program(name: str) -> str | None:
+    """Path of a program: on PATH, or beside the Python that runs us (a virtual environment not activated)."""
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+
+
 def run_commands(commands: Sequence[Sequence[str]], *, wait_s: int = 0) -> None:
     """Run them one after the other.
 
@@ -50,12 +56,13 @@ def run_commands(commands: Sequence[Sequence[str]], *, wait_s: int = 0) -> None:
         DeviceError: it failed, or took longer than 3 minutes and `wait_s`.
     """
     for argv in commands:
-        if shutil.which(argv[0]) is None:
+        program = find_program(argv[0])
+        if program is None:
             raise ToolchainError(f"{argv[0]} is not installed", try_=_INSTALL.get(argv[0], ""))
         at = " ".join(argv)
         try:
             done = subprocess.run(
-                argv,
+                [program, *argv[1:]],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -19,9 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
-def start_process(
-    argv: Sequence[str], ready: re.Pattern[str], *, what: str, timeout_s: float = 15.0
-) -> Iterator[str]:
+def start_process(argv: Sequence[str], ready: re.Pattern[str], *, what: str, timeout_s: float = 15.0) -> Iterator[str]:
     """Start a program, wait for a line that says it is ready, yield that line; stop it at the end.
 
     Raises:

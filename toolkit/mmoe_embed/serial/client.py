@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mmoe_embed.errors import DeviceError, MismatchError
+from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
+from mmoe_embed.serial.frames import MAX_PAYLOAD_BYTES
 from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError
 
 PROTOCOL_ABI = 1
@@ -46,6 +47,10 @@ class StatusError(DeviceError):
         text = STATUS_TEXT.get(status, f"unknown status {status}")
         super().__init__(f"{request} failed on the board: {text}", at=url, try_=_STATUS_HINT.get(status, ""))
         self.status = status
+
+
+class TextTooLongError(ToolkitError):
+    """A text that no request can carry."""
 
 
 class ResetError(DeviceError):
@@ -275,9 +280,7 @@ class BoardClient:
         ops: list[OpProfile] = []
         item = struct.Struct("<QI")
         while True:
-            payload = self._ask(
-                "profile", _PROFILE, struct.pack("<HH", len(ops), 64), reply_bytes=2 + 64 * item.size
-            )
+            payload = self._ask("profile", _PROFILE, struct.pack("<HH", len(ops), 64), reply_bytes=2 + 64 * item.size)
             if len(payload) < 2 or (len(payload) - 2) % item.size:
                 raise self._malformed("profile", payload)
             total = struct.unpack_from("<H", payload)[0]
@@ -290,14 +293,14 @@ class BoardClient:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, by the board's tokenizer."""
-        payload = self._ask("encode", _ENCODE, text.encode(), reply_bytes=2 * len(text), work_s=1.0)
+        payload = self._ask("encode", _ENCODE, self._text_bytes(text), reply_bytes=2 * len(text), work_s=1.0)
         if len(payload) % 2:
             raise self._malformed("encode", payload)
         return list(struct.unpack(f"<{len(payload) // 2}H", payload))
 
     def prompt(self, text: str) -> int:
         """Start a request: prefix, text and suffix are run; returns how many tokens that were."""
-        tokens = self._work("prompt", _PROMPT, text.encode(), "<H", scale=64)[0]
+        tokens = self._work("prompt", _PROMPT, self._text_bytes(text), "<H", scale=64)[0]
         self._position = int(tokens)
         return int(tokens)
 
@@ -332,6 +335,17 @@ class BoardClient:
         both = np.frombuffer(payload, dtype=np.uint8).reshape(2, identity.layers, identity.top_k)
         return Routes(both[0], both[1])
 
+    @staticmethod
+    def _text_bytes(text: str) -> bytes:
+        data = text.encode("utf-8", "surrogateescape")
+        if len(data) > MAX_PAYLOAD_BYTES:
+            raise TextTooLongError(
+                f"the text is {len(data)} B, a request holds {MAX_PAYLOAD_BYTES} B "
+                f"({len(data) - MAX_PAYLOAD_BYTES} B over)",
+                try_="a shorter prompt",
+            )
+        return data
+
     def _known(self) -> Identity:
         return self.identity or self.identify()
 
@@ -343,9 +357,7 @@ class BoardClient:
         known = self._slowest_step_s
         work_s = (2.0 if known is None else max(0.1, 4 * known)) * scale
         retries, started = self.link.retries, time.monotonic()
-        reply = self._ask(
-            name, kind, payload, work_s=work_s, patience_s=self._step_patience_s * min(scale, 8)
-        )
+        reply = self._ask(name, kind, payload, work_s=work_s, patience_s=self._step_patience_s * min(scale, 8))
         if self.link.retries == retries and scale == 1:
             self._slowest_step_s = max(known or 0.0, time.monotonic() - started)
         return reply
@@ -360,9 +372,7 @@ class BoardClient:
         work_s: float | None = None,
         patience_s: float = 10.0,
     ) -> bytes:
-        reply = self.link.request(
-            kind, payload, reply_bytes=reply_bytes, work_s=work_s, patience_s=patience_s
-        )
+        reply = self.link.request(kind, payload, reply_bytes=reply_bytes, work_s=work_s, patience_s=patience_s)
         if len(reply) < 4:
             raise self._malformed(name, reply)
         status = struct.unpack_from("<i", reply)[0]

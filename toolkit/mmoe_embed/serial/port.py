@@ -124,9 +124,7 @@ def _explain_open_failure(url: str, error: Exception) -> DeviceError:
     if code in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text or "busy" in text:
         holders = _find_holders(url)
         by = f" by {holders}" if holders else " by another program"
-        return DeviceError(
-            f"the port is in use{by}", at=url, try_="close that program and run the command again"
-        )
+        return DeviceError(f"the port is in use{by}", at=url, try_="close that program and run the command again")
     if code in (errno.ENOTTY, errno.EINVAL) or "Could not configure port" in text:
         return DeviceError("this is not a serial port", at=url, try_="ls /dev/serial/by-id")
     return DeviceError(f"cannot open the port: {text}", at=url, try_="mmoe-embed doctor")

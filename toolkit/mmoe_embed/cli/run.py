@@ -1,0 +1,82 @@
+"""`mmoe-embed run`: prompt the board and stream its answer."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import rich_click as click
+
+from mmoe_embed.board import Board
+from mmoe_embed.cli.board_session import build_argument, open_build, port_options
+from mmoe_embed.cli.output import Result, console, verb, wants_json
+from mmoe_embed.prompt import stream_answer
+from mmoe_embed.serial.client import BoardClient, StatusError, TextTooLongError
+from mmoe_embed.validate_report import describe_ticks
+
+_REFUSED = (-2, -10)  # this prompt does not fit; the next one may
+
+
+@verb("run")
+@build_argument
+@click.argument("prompt", required=False)
+@port_options
+@click.option("--verbose", "-v", is_flag=True, help="Say what the answer cost, on stderr.")
+def command(build: Path, prompt: str | None, port: str | None, baud: int | None, verbose: bool) -> Result:
+    """Send PROMPT to the board that runs BUILD and print its answer as it comes.
+
+    Without PROMPT every line of standard input is a request; each gets one line of output.
+    """
+    answers = []
+    with open_build(build, port, baud) as (_, board, client):
+        for number, request in enumerate([prompt] if prompt is not None else _read_requests(), start=1):
+            if verbose:
+                client.reset(clear_statistics=True)
+            answer, error = _answer(client, request)
+            answers.append({"prompt": request, "answer": answer, "error": error})
+            if error:
+                where = "" if prompt is not None else f"line {number}: "
+                console.print(f"Error: {where}{error}", style="red", markup=False)
+            elif verbose:
+                console.print(_describe_cost(client, board), markup=False)
+    failed = any(entry["error"] for entry in answers)
+    return Result({"answers": answers}, exit_code=1 if failed else 0)
+
+
+def _read_requests() -> Iterator[str]:
+    if sys.stdin.isatty():
+        console.print("one request a line, Ctrl-D ends", style="dim")
+    for line in sys.stdin:
+        if request := line.strip():
+            yield request
+
+
+def _answer(client: BoardClient, request: str) -> tuple[str, str]:
+    """(answer, error); prints the answer as it comes, and always one whole line."""
+    silent = wants_json()
+    pieces = []
+    error = ""
+    try:
+        for piece in stream_answer(client, request):
+            pieces.append(piece)
+            if not silent:
+                print(piece, end="", flush=True)
+    except TextTooLongError as refusal:
+        error = str(refusal)
+    except StatusError as refusal:
+        if refusal.status not in _REFUSED:
+            raise
+        error = str(refusal)
+    finally:
+        if not silent:
+            print(flush=True)
+    return "".join(pieces), error
+
+
+def _describe_cost(client: BoardClient, board: Board) -> str:
+    statistics = client.statistics()
+    identity = client.identity or client.identify()
+    ticks = sum(op.ticks for op in client.profile())
+    mean = describe_ticks(ticks / max(1, statistics.steps), identity.tick_hz, board)
+    rate = statistics.hit_rate
+    hits = "" if rate is None else f", expert hit rate {100 * rate:.1f} %"
+    return f"{statistics.steps} tokens, {mean} a token{hits}"

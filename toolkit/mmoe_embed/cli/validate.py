@@ -1,0 +1,110 @@
+"""`mmoe-embed validate`: prove on the board that every logit has the golden's bits."""
+
+from pathlib import Path
+
+import rich_click as click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmoe_embed.build_folder import load_build
+from mmoe_embed.cli.board_session import build_argument, open_build, port_options
+from mmoe_embed.cli.output import Result, console, verb
+from mmoe_embed.errors import ToolkitError, UsageError
+from mmoe_embed.golden import Golden
+from mmoe_embed.graph import build_graph
+from mmoe_embed.prompt import load_requests
+from mmoe_embed.quantized import load_quantized
+from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, draw_prompts, validate_board
+from mmoe_embed.validate_report import count_instructions, render_report, write_junit
+
+_MISMATCH = 6
+_OWN_PROMPTS = "prompts.txt"  # a build may carry requests of its model
+
+
+@verb("validate")
+@build_argument
+@port_options
+@click.option("--prompts", type=click.Path(path_type=Path), help="Requests, one a line, or a .jsonl data set.")
+@click.option("--steps", type=click.IntRange(min=1), default=DEFAULT_STEPS, show_default=True, help="At least so many.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For the random prompts.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
+def command(
+    build: Path,
+    port: str | None,
+    baud: int | None,
+    prompts: Path | None,
+    steps: int,
+    seed: int,
+    junit: Path | None,
+) -> Result:
+    """Feed the board that runs BUILD and the golden the same tokens; compare every bit of every logit."""
+    folder = load_build(build)
+    suite = f"mmoe-embed.validate.{Path(folder.board).stem}"
+    try:
+        report, text, instructions = _validate(build, port, baud, prompts, steps, seed)
+    except ToolkitError as error:
+        if junit:
+            write_junit(junit, suite, None, error)
+        raise
+    if junit:
+        write_junit(junit, suite, report)
+    data = report.to_dict() | {"instructions_per_token": instructions}
+    return Result(data, text, exit_code=0 if report.ok else _MISMATCH)
+
+
+def _validate(
+    build: Path, port: str | None, baud: int | None, prompts: Path | None, steps: int, seed: int
+) -> tuple[Report, str, float | None]:
+    folder = load_build(build)
+    golden = Golden(load_quantized(folder.quantized))
+    if golden.model.model_id != folder.model_id:
+        raise UsageError("the build's quantized model is not the one it was made from", try_="build again")
+    own = folder.path / _OWN_PROMPTS
+    chosen = prompts or (own if own.is_file() else None)
+    plan = choose_prompts(golden, load_requests(chosen) if chosen else [], steps, seed)
+    names = [op.name for op in build_graph(golden.config).ops]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        open_build(build, port, baud) as (_, board, client),
+        Progress(*columns, console=console, transient=True) as progress,
+    ):
+        task = progress.add_task(f"validate on {board.name}", total=sum(prompt.steps for prompt in plan))
+        report = validate_board(
+            client,
+            golden,
+            plan,
+            plan=folder.plan,
+            op_names=names,
+            answer=golden.stream,
+            on_step=lambda: progress.advance(task),
+        )
+    ticks = report.comparison.ticks
+    mean = count_instructions(sum(ticks) / len(ticks), report.identity.tick_hz, board) if ticks else None
+    return report, render_report(report, board), mean
+
+
+def choose_prompts(golden: Golden, requests: list[str], steps: int, seed: int) -> list[Prompt]:
+    """Requests first, each with its answer, then random tokens until there are `steps` steps and 10 prompts."""
+    context, vocab = golden.config.max_position_embeddings, golden.config.vocab_size
+    generation = golden.model.generation
+    prompts: list[Prompt] = []
+    counted = 0
+    for request in requests:
+        tokens = golden.prompt_tokens(request)
+        if len(tokens) > context:
+            raise UsageError(
+                f"a prompt has {len(tokens)} tokens, the context is {context} ({len(tokens) - context} over)",
+                at=repr(request[:60]),
+                try_="a shorter prompt",
+            )
+        most = min(context, len(tokens) + generation.max_new_tokens)
+        encoded = tuple(golden.encode(request))
+        prompts.append(Prompt(tuple(tokens), most, generation.stop_token, request, encoded))
+        counted += len(tokens)  # the answer may be empty, so it is not counted on
+        if counted >= steps and len(prompts) >= DEFAULT_PROMPTS:
+            break
+    left, least = steps - counted, DEFAULT_PROMPTS - len(prompts)
+    if left > 0 or least > 0:
+        prompts += draw_prompts(
+            vocab_size=vocab, context=context, steps=max(left, least, 1), seed=seed, least=max(least, 1)
+        )
+    return prompts

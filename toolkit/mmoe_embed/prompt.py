@@ -1,0 +1,70 @@
+"""Requests: where they come from, and the board's answer to one, streamed."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmoe_embed.errors import ToolkitError
+from mmoe_embed.serial.client import BoardClient
+
+
+def stream_answer(client: BoardClient, request: str) -> Iterator[str]:
+    """The board's answer, piece by piece; a character whose bytes lie in two tokens comes whole."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for token in client.stream(request):
+        if piece := decoder.decode(token.text):
+            yield piece
+    if rest := decoder.decode(b"", final=True):
+        yield rest
+
+
+def load_requests(file: Path) -> list[str]:
+    """Requests of a text file, one a line, or the `prompt` of every line of a .jsonl file.
+
+    Raises:
+        ToolkitError: no such file, no requests in it, or a line that is not as it should be.
+    """
+    if file.suffix == ".jsonl":
+        return [prompt for prompt, _ in load_pairs(file)]
+    requests = [line.strip() for line in _read(file).splitlines() if line.strip()]
+    if not requests:
+        raise ToolkitError("no requests in the file", at=str(file), try_="one request a line")
+    return requests
+
+
+def load_pairs(file: Path) -> list[tuple[str, str]]:
+    """(prompt, completion) of every line of a .jsonl data set.
+
+    Raises:
+        ToolkitError: no such file, nothing in it, or a line that is not as it should be.
+    """
+    pairs = []
+    for number, line in enumerate(_read(file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            pair = (record["prompt"], record["completion"])
+        except (ValueError, KeyError, TypeError):
+            pair = (None, None)
+        if not all(isinstance(part, str) for part in pair):
+            raise ToolkitError(
+                'a line of a data set is {"prompt": "...", "completion": "..."}',
+                at=f"{file}:{number}",
+                try_=f"found {line[:60]!r}",
+            )
+        pairs.append(pair)
+    if not pairs:
+        raise ToolkitError("the data set is empty", at=str(file))
+    return pairs
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ToolkitError("there is no such file", at=str(file)) from None
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+        raise ToolkitError(f"not UTF-8 text: {found}", at=str(file)) from None

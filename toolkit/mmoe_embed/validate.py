@@ -1,0 +1,257 @@
+"""The proof on a board: every logit of every step has the golden's bits, and the board keeps to its plan."""
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmoe_embed.serial.client import BoardClient, Identity, OpProfile, Statistics, Step
+
+DEFAULT_STEPS = 200
+DEFAULT_PROMPTS = 10
+_ANSWERS = 3  # whole answers that are compared as well
+
+
+class Model(Protocol):
+    """What the golden must offer; `mmoe_embed.golden.Golden` does."""
+
+    @property
+    def routes(self) -> NDArray[np.uint8]:
+        """Experts of the last step, (layers, top_k)."""
+
+    def reset(self) -> None:
+        """Start a new sequence."""
+
+    def step(self, token: int) -> NDArray[np.float32]:
+        """Take a token, return the logits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """Tokens that are fed first, then greedy tokens up to `steps` in all or the stop token."""
+
+    tokens: tuple[int, ...]
+    steps: int
+    stop_token: int | None = None
+    text: str | None = None
+    encoded: tuple[int, ...] = ()  # of `text` alone, without prefix and suffix
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """The first logit that is not the golden's."""
+
+    step: int  # over all prompts, from 0
+    prompt: int
+    position: int
+    token: int
+    index: int
+    board: str  # bits in hex
+    golden: str
+    differing: int  # logits of this step
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step} (prompt {self.prompt}, position {self.position}, token {self.token}), "
+            f"logit {self.index}: board 0x{self.board}, golden 0x{self.golden}; {self.differing} logits differ there"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing that holds or does not."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Steps of board and golden side by side."""
+
+    steps: int
+    prompts: int
+    equal_logits: int
+    equal_routes: int
+    equal_argmax: int
+    first_difference: Difference | None
+    ticks: tuple[int, ...]  # of every step
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All of a validation."""
+
+    identity: Identity
+    comparison: Comparison
+    checks: tuple[Check, ...]
+    statistics: Statistics
+    profile: tuple[OpProfile, ...]
+    op_names: tuple[str, ...]
+    retries: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(check.ok for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return dataclasses.asdict(self) | {"ok": self.ok}
+
+
+def draw_prompts(
+    *, vocab_size: int, context: int, steps: int = DEFAULT_STEPS, seed: int = 0, least: int = DEFAULT_PROMPTS
+) -> list[Prompt]:
+    """Random prompts of random lengths that make `steps` steps together; the same seed gives the same ones."""
+    source = random.Random(seed)
+    count = max(least, math.ceil(steps / context))
+    prompts = []
+    for index in range(count):
+        own = steps * (index + 1) // count - steps * index // count
+        if own == 0:
+            continue
+        length = source.randint(1, max(1, own // 2))
+        prompts.append(Prompt(tuple(source.randrange(vocab_size) for _ in range(length)), own))
+    return prompts
+
+
+def compare_steps(
+    client: BoardClient, golden: Model, prompts: Sequence[Prompt], on_step: Callable[[], None] = lambda: None
+) -> Comparison:
+    """Feed the same tokens to the board and to the golden, compare every logit and every route."""
+    steps = equal_logits = equal_routes = equal_argmax = 0
+    first: Difference | None = None
+    ticks = []
+    for index, prompt in enumerate(prompts):
+        client.reset()
+        golden.reset()
+        for token, step, logits, expected in _run_prompt(client, golden, prompt):
+            differing = np.flatnonzero(logits.view(np.uint32) != expected.view(np.uint32))
+            if differing.size and first is None:
+                at = int(differing[0])
+                has, wanted = (f"{int(v.view(np.uint32)[at]):08x}" for v in (logits, expected))
+                first = Difference(steps, index, step.position, token, at, has, wanted, int(differing.size))
+            equal_logits += differing.size == 0
+            equal_argmax += step.argmax == int(np.argmax(expected))
+            equal_routes += np.array_equal(client.routes().experts, golden.routes)
+            ticks.append(step.ticks)
+            steps += 1
+            on_step()
+    return Comparison(steps, len(prompts), equal_logits, equal_routes, equal_argmax, first, tuple(ticks))
+
+
+def _run_prompt(
+    client: BoardClient, golden: Model, prompt: Prompt
+) -> Iterator[tuple[int, Step, NDArray[np.float32], NDArray[np.float32]]]:
+    greedy = 0
+    for count in range(max(prompt.steps, len(prompt.tokens))):
+        forced = count < len(prompt.tokens)
+        token = prompt.tokens[count] if forced else greedy
+        if not forced and token == prompt.stop_token:
+            return
+        step = client.step(token)
+        logits = client.checked_logits(step)
+        expected = np.ascontiguousarray(golden.step(token), dtype=np.float32)
+        greedy = int(np.argmax(expected))
+        yield token, step, logits, expected
+
+
+def validate_board(
+    client: BoardClient,
+    golden: Model,
+    prompts: Sequence[Prompt],
+    *,
+    plan: Mapping[str, Any],
+    op_names: Sequence[str] = (),
+    answer: Callable[[str], Iterable[int]] | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Report:
+    """Run the whole validation on a board whose build is already checked.
+
+    Args:
+        client: an identified board.
+        golden: what it must compute.
+        prompts: what to feed; a prompt with a text also checks the board's tokenizer.
+        plan: plan.json, for the watermarks.
+        op_names: names of the profile's operations.
+        answer: the golden's tokens for a request, to compare a few whole answers.
+        on_step: called after every step.
+
+    Raises:
+        DeviceError: the board fails, is reset, or does not answer; a difference is not an error but a failed check.
+    """
+    identity = client.identify()
+    client.reset(empty_slots=True, clear_statistics=True)
+    comparison = compare_steps(client, golden, prompts, on_step)
+    statistics, profile = client.statistics(), client.profile()
+    texts = [prompt for prompt in prompts if prompt.text is not None]
+    text_checks = [*_check_tokenizer(client, texts), *_check_answers(client, texts[:_ANSWERS], answer)]
+    client.identify()  # a reset in between is noticed here at the latest
+    checks = (
+        *_check_comparison(comparison),
+        *text_checks,
+        *_check_statistics(statistics, comparison.steps),
+        *_check_watermarks(statistics, plan),
+    )
+    return Report(
+        identity, comparison, checks, statistics, tuple(profile), tuple(op_names), retries=client.link.retries
+    )
+
+
+def _check_comparison(comparison: Comparison) -> Iterator[Check]:
+    total = comparison.steps
+    for name, equal in (
+        ("logits", comparison.equal_logits),
+        ("routes", comparison.equal_routes),
+        ("argmax", comparison.equal_argmax),
+    ):
+        detail = f"{equal} of {total} steps"
+        if name == "logits" and comparison.first_difference:
+            detail += f"; first difference: {comparison.first_difference}"
+        yield Check(name, equal == total and total > 0, detail)
+
+
+def _check_tokenizer(client: BoardClient, texts: Sequence[Prompt]) -> Iterator[Check]:
+    wrong = [prompt.text for prompt in texts if client.encode(prompt.text or "") != list(prompt.encoded)]
+    if texts:
+        detail = f"{len(texts) - len(wrong)} of {len(texts)} texts" + (f"; first: {wrong[0]!r}" if wrong else "")
+        yield Check("tokenizer", not wrong, detail)
+
+
+def _check_answers(
+    client: BoardClient, texts: Sequence[Prompt], answer: Callable[[str], Iterable[int]] | None
+) -> Iterator[Check]:
+    if answer is None or not texts:
+        return
+    wrong = []
+    for prompt in texts:
+        text = prompt.text or ""
+        if [token.token for token in client.stream(text)] != list(answer(text)):
+            wrong.append(text)
+    detail = f"{len(texts) - len(wrong)} of {len(texts)}" + (f"; first: {wrong[0]!r}" if wrong else "")
+    yield Check("answers", not wrong, detail)
+
+
+def _check_statistics(statistics: Statistics, steps: int) -> Iterator[Check]:
+    yield Check("steps counted", statistics.steps == steps, f"board {statistics.steps}, host {steps}")
+    yield Check("expert loads", statistics.load_errors == 0, f"{statistics.load_errors} errors")
+
+
+def _check_watermarks(statistics: Statistics, plan: Mapping[str, Any]) -> Iterator[Check]:
+    planned = {"arena": plan.get("arena_bytes"), "stack": plan.get("stack_bytes")}
+    for name, reserved, used in (
+        ("arena", statistics.arena_bytes, statistics.arena_used),
+        ("stack", statistics.stack_bytes, statistics.stack_used),
+    ):
+        limit = min(reserved, planned[name] or reserved)
+        yield Check(f"{name} watermark", used <= limit, f"{used} of {limit} B")
+    arena = planned["arena"]
+    if arena is not None:
+        has = statistics.arena_bytes
+        yield Check("arena as planned", has == arena, f"board {has} B, plan {arena} B")

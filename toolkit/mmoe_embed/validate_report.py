@@ -1,0 +1,114 @@
+"""A validation in words and as JUnit XML."""
+
+import io
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mmoe_embed.board import Board
+from mmoe_embed.errors import ToolkitError
+from mmoe_embed.validate import Report
+
+_SLOWEST_SHOWN = 5
+
+
+def render_report(report: Report, board: Board) -> str:
+    """A few lines for a person; the verdict line is the same on every board."""
+    identity, comparison, statistics = report.identity, report.comparison, report.statistics
+    lines = [
+        f"{identity.board}: model {identity.model_id[:12]}, build {identity.build_id[:12]}, "
+        f"firmware {identity.firmware_version}",
+        f"logits bit-identical to the golden: {comparison.equal_logits} of {comparison.steps} steps",
+    ]
+    if comparison.first_difference:
+        lines.append(f"  first difference: {comparison.first_difference}")
+    lines.append(f"prompts     {comparison.prompts}; routes equal in {comparison.equal_routes} steps")
+    lines.append(f"speed       {describe_speed(report, board)}")
+    if statistics.hit_rate is None:
+        lines.append("experts     never asked for from slots: in place, or a dense model")
+    else:
+        lines.append(
+            f"experts     {identity.slots} slots, hit rate {100 * statistics.hit_rate:.1f} % "
+            f"({statistics.hits} hits, {statistics.misses} misses), {statistics.bytes_loaded} B loaded"
+        )
+    lines.append(
+        f"watermarks  arena {statistics.arena_used} of {statistics.arena_bytes} B, "
+        f"stack {statistics.stack_used} of {statistics.stack_bytes} B"
+    )
+    lines += _describe_slowest(report)
+    if report.retries:
+        lines.append(f"line        {report.retries} requests were sent again")
+    lines += [f"FAILED      {check.name}: {check.detail}" for check in report.checks if not check.ok]
+    return "\n".join(lines)
+
+
+def describe_speed(report: Report, board: Board) -> str:
+    """Ticks of a step in the unit that means something on this board: instructions, or time."""
+    mean = sum(report.comparison.ticks) / max(1, len(report.comparison.ticks))
+    return describe_ticks(mean, report.identity.tick_hz, board) + " a token"
+
+
+def count_instructions(ticks: float, tick_hz: int, board: Board) -> float | None:
+    """Instructions that ticks stand for on an emulated board; None where ticks are time."""
+    qemu = board.runner.qemu
+    if board.kind != "emulated" or qemu is None or not qemu.instructions_per_second or not tick_hz:
+        return None
+    return ticks * qemu.instructions_per_second / tick_hz
+
+
+def describe_ticks(ticks: float, tick_hz: int, board: Board) -> str:
+    """Ticks in words."""
+    instructions = count_instructions(ticks, tick_hz, board)
+    if instructions is not None:
+        clock_hz = board.core.clock_hz or board.soc.clock_hz
+        rate = clock_hz / instructions if instructions else 0.0
+        return (
+            f"{instructions:,.0f} instructions ({rate:.1f}/s at {clock_hz / 1e6:g} MHz "
+            "and one instruction a cycle, which is not a measured speed)"
+        )
+    return f"{1e3 * ticks / tick_hz:.3f} ms" if tick_hz else f"{ticks:,.0f} ticks"
+
+
+def _describe_slowest(report: Report) -> list[str]:
+    total = sum(op.ticks for op in report.profile)
+    if not total:
+        return []
+    order = sorted(range(len(report.profile)), key=lambda i: -report.profile[i].ticks)[:_SLOWEST_SHOWN]
+    names = [report.op_names[i] if i < len(report.op_names) else f"op {i}" for i in order]
+    parts = [f"{n} {100 * report.profile[i].ticks / total:.0f} %" for n, i in zip(names, order, strict=True)]
+    return [f"most time   {', '.join(parts)}"]
+
+
+def write_junit(file: Path, suite: str, report: Report | None, error: ToolkitError | None = None) -> None:
+    """One test case a check; an error that ended the validation is a case of its own."""
+    checks = report.checks if report else ()
+    failures = sum(not check.ok for check in checks)
+    root = ElementTree.Element(
+        "testsuite",
+        name=suite,
+        tests=str(len(checks) + (error is not None)),
+        failures=str(failures),
+        errors=str(int(error is not None)),
+    )
+    if report:
+        properties = ElementTree.SubElement(root, "properties")
+        for name in ("board", "model_id", "build_id", "firmware_version"):
+            ElementTree.SubElement(properties, "property", name=name, value=_clean(str(getattr(report.identity, name))))
+    for check in checks:
+        case = ElementTree.SubElement(root, "testcase", classname=suite, name=check.name)
+        if not check.ok:
+            ElementTree.SubElement(case, "failure", message=_clean(check.detail))
+        else:
+            ElementTree.SubElement(case, "system-out").text = _clean(check.detail)
+    if error is not None:
+        case = ElementTree.SubElement(root, "testcase", classname=suite, name="validation runs to its end")
+        ElementTree.SubElement(case, "error", message=_clean(str(error)))
+    ElementTree.indent(root)
+    out = io.BytesIO()
+    ElementTree.ElementTree(root).write(out, encoding="utf-8", xml_declaration=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(out.getvalue() + b"\n")
+
+
+def _clean(text: str) -> str:
+    """XML has no place for most control characters."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
