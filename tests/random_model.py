@@ -9,27 +9,51 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from mmoe_embed.checkpoint import tensor_shapes
 from mmoe_embed.config import GenerationConfig, ModelConfig
 
-_TEXT = ["wake me at ten past six", "call mum now please", "how far did i run this week", "set a timer for nine minutes"]
+_TEXT = [
+    "wake me at ten past six",
+    "call mum now please",
+    "how far did i run this week",
+    "set a timer for nine minutes",
+]
 
 
 def small_config(**changes: object) -> ModelConfig:
     """A tiny model that has every part; keyword arguments change single sizes."""
     sizes: dict[str, object] = {
-        "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-        "head_dim": 16, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
-        "shared_expert_intermediate_size": 64, "max_position_embeddings": 48}
+        "vocab_size": 300,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "num_experts": 6,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 64,
+        "max_position_embeddings": 48,
+    }
     return ModelConfig(**(sizes | changes))  # type: ignore[arg-type]
 
 
 def train_tokenizer(vocab_size: int = 300) -> Tokenizer:
     """A byte-level BPE of the supported kind, over a few sentences."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(" ", "merged_with_next"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(" ", "merged_with_next"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(_TEXT * 3, trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=["<bos>", "<sep>", "<eos>"], show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.train_from_iterator(
+        _TEXT * 3,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=["<bos>", "<sep>", "<eos>"],
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     return tokenizer
 
 

@@ -1,7 +1,6 @@
-"""The road from a checkpoint to an image: quantize, plan, emit, compile, link, check; what did not change is not done again."""
+"""The road from a checkpoint to an image: quantize, plan, emit, compile, link, check."""
 
 import dataclasses
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +10,14 @@ from rich.console import Console
 from mmoe_embed import __version__
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, read_record, write_record
-from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
+from mmoe_embed.checkpoint import checkpoint_folder, load_checkpoint
 from mmoe_embed.compile import Program, link_program
 from mmoe_embed.elf import bound_stack, check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
-from mmoe_embed.errors import FitError, MismatchError, UsageError
-from mmoe_embed.plan import BoardPlan, PlanRequest, RuntimeBytes, draw_arena, plan_model
-from mmoe_embed.quantize import quantize_checkpoint
+from mmoe_embed.errors import MismatchError, UsageError
+from mmoe_embed.plan import BoardPlan, PlanRequest, RuntimeBytes, choose_scheme, draw_arena
 from mmoe_embed.quantized import Quantized, save_quantized
-from mmoe_embed.resources import firmware_dir, kernels_dir
+from mmoe_embed.resources import hash_sources
 from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
 _STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
@@ -39,43 +37,16 @@ class BuildRequest:
     clean: bool = False
 
 
-def choose_scheme(checkpoint: Checkpoint, board: Board, scheme: str, request: PlanRequest,
-                  runtime: RuntimeBytes | None = None) -> tuple[Quantized, BoardPlan]:
-    """Quantize and plan; "auto" takes INT8 where it fits the board, else INT4.
-
-    Raises:
-        FitError: not even INT4 fits, or the scheme that was asked for does not.
-    """
-    if scheme != "auto":
-        model = quantize_checkpoint(checkpoint, scheme)
-        return model, plan_model(model, board, request, runtime)
-    try:
-        model = quantize_checkpoint(checkpoint, "int8")
-        return model, plan_model(model, board, request, runtime)
-    except FitError:
-        model = quantize_checkpoint(checkpoint, "int4")
-        plan = plan_model(model, board, request, runtime)
-        return model, dataclasses.replace(plan, notes=(*plan.notes, "INT8 does not fit this board: INT4 was taken"))
-
-
-def hash_sources() -> str:
-    """sha256 over the C sources that go into every image."""
-    digest = hashlib.sha256()
-    for root in (firmware_dir(), kernels_dir()):
-        for file in sorted(root.rglob("*")):
-            if file.suffix in (".c", ".h", ".S", ".j2", ".toml"):
-                digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
-
-
 def build_firmware(request: BuildRequest, console: Console | None = None) -> BuildFolder:
     """Build an image (or the host program) for a board.
 
     Args:
         request: what to build.
         console: where progress goes; None is silent.
+
     Returns:
         the finished build folder.
+
     Raises:
         ToolkitError: bad checkpoint; FitError: it does not fit; ToolchainError: no compiler, or it failed;
         MismatchError: the folder holds a build of another checkpoint or board.
@@ -103,7 +74,9 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
         if measured == runtime or not is_microcontroller(board):
             break
         runtime = measured
-    assert program is not None and plan is not None and emitted is not None
+    assert program is not None
+    assert plan is not None
+    assert emitted is not None
     return _finish(request, folder, source, board, toolchain, model, plan, emitted, program)
 
 
@@ -120,8 +93,11 @@ def _open_folder(request: BuildRequest) -> Path:
         source = str(checkpoint_folder(request.checkpoint).resolve())
         for what, old, new in (("checkpoint", record["checkpoint"], source), ("board", record["board"], request.board)):
             if old != new:
-                raise MismatchError(f"{folder} holds a build of {what} {old}, not of {new}", at=str(folder),
-                                    try_="another -o, or --clean to build over it")
+                raise MismatchError(
+                    f"{folder} holds a build of {what} {old}, not of {new}",
+                    at=str(folder),
+                    try_="another -o, or --clean to build over it",
+                )
     elif folder.is_dir() and any(folder.iterdir()) and record is None and not (folder / "gen").is_dir():
         raise MismatchError(f"{folder} is not empty and not a build folder", at=str(folder), try_="another -o")
     if request.clean and record is not None:
@@ -139,8 +115,12 @@ def _round_up(n: int) -> int:
 def _measure(board: Board, program: Program, toolchain: Toolchain) -> RuntimeBytes:
     sizes = read_sizes(program.elf)
     stack = _bound(program)
-    return RuntimeBytes(_round_up(sizes.text), _round_up(sizes.data),
-                        _round_up(stack + _STACK_MARGIN) if stack else RuntimeBytes().stack, measured=True)
+    return RuntimeBytes(
+        _round_up(sizes.text),
+        _round_up(sizes.data),
+        _round_up(stack + _STACK_MARGIN) if stack else RuntimeBytes().stack,
+        measured=True,
+    )
 
 
 def _bound(program: Program) -> int:
@@ -150,8 +130,17 @@ def _bound(program: Program) -> int:
     return bound_stack(program.call_graphs, "main", {"mmoe_step": ("step",)})
 
 
-def _finish(request: BuildRequest, folder: Path, source: str, board: Board, toolchain: Toolchain, model: Quantized,
-            plan: BoardPlan, emitted: Emitted, program: Program) -> BuildFolder:
+def _finish(
+    request: BuildRequest,
+    folder: Path,
+    source: str,
+    board: Board,
+    toolchain: Toolchain,
+    model: Quantized,
+    plan: BoardPlan,
+    emitted: Emitted,
+    program: Program,
+) -> BuildFolder:
     quantized = folder / "quantized.safetensors"
     save_quantized(model, quantized)
     write_files({"arena.svg": draw_arena(model).encode()}, folder / "gen")
@@ -159,10 +148,20 @@ def _finish(request: BuildRequest, folder: Path, source: str, board: Board, tool
     if is_microcontroller(board):
         check_symbols(program.elf)
     names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files)]
-    write_record(folder, {
-        "tool_version": __version__, "checkpoint": source, "board": request.board, "elf": program.elf.name,
-        "model_id": model.model_id, "build_id": emitted.build_id, "quantized": quantized.name,
-        "source_sha256": model.source_sha256, "compiler": toolchain.version,
-        "sizes": {"text": sizes.text, "data": sizes.data, "stack_bound": _bound(program)},
-        "files": {name: file_sha256(folder / name) for name in names}})
+    write_record(
+        folder,
+        {
+            "tool_version": __version__,
+            "checkpoint": source,
+            "board": request.board,
+            "elf": program.elf.name,
+            "model_id": model.model_id,
+            "build_id": emitted.build_id,
+            "quantized": quantized.name,
+            "source_sha256": model.source_sha256,
+            "compiler": toolchain.version,
+            "sizes": {"text": sizes.text, "data": sizes.data, "stack_bound": _bound(program)},
+            "files": {name: file_sha256(folder / name) for name in names},
+        },
+    )
     return load_build(folder)

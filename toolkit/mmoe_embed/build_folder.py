@@ -59,8 +59,11 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     record = parse_json(file.read_bytes(), str(file))
     if record.get("format") != FORMAT:
-        raise MismatchError(f"build folder of format {record.get('format')}, this tool reads {FORMAT}", at=str(folder),
-                            try_="build into a new folder")
+        raise MismatchError(
+            f"build folder of format {record.get('format')}, this tool reads {FORMAT}",
+            at=str(folder),
+            try_="build into a new folder",
+        )
     return record
 
 
@@ -74,12 +77,22 @@ def load_build(folder: Path) -> BuildFolder:
     record = read_record(folder) if folder.is_dir() else None
     if record is None:
         what = "the build there was interrupted" if (folder / "gen").is_dir() else "no build there"
-        raise ToolkitError(f"{folder} is not a finished build: {what}", at=str(folder),
-                           try_=f"mmoe-embed build CHECKPOINT --board BOARD -o {folder}")
+        raise ToolkitError(
+            f"{folder} is not a finished build: {what}",
+            at=str(folder),
+            try_=f"mmoe-embed build CHECKPOINT --board BOARD -o {folder}",
+        )
     for name, sha256 in record["files"].items():
         file = folder / name
         if not file.is_file() or file_sha256(file) != sha256:
             state = "has changed since it was built" if file.is_file() else "is missing"
             raise MismatchError(f"{name} {state}", at=str(file), try_="run the same mmoe-embed build again")
-    return BuildFolder(folder, record["board"], folder / record["elf"], record["model_id"], record["build_id"],
-                       folder / record["quantized"], record)
+    return BuildFolder(
+        folder,
+        record["board"],
+        folder / record["elf"],
+        record["model_id"],
+        record["build_id"],
+        folder / record["quantized"],
+        record,
+    )

@@ -31,7 +31,7 @@ class Program:
 
 
 def kernel_sources(board: Board) -> list[Path]:
-    """The kernels of a board: for each reference file, the one of that name in the first instruction-set folder that has it."""
+    """The kernels of a board: each reference file, or its namesake in the first instruction-set folder that has one."""
     folders = [kernels_dir() / name for name in kernel_folders(board)]
     names = sorted(file.name for file in (kernels_dir() / "reference").glob("*.c"))
     return [next(folder / name for folder in folders if (folder / name).is_file()) for name in names]
@@ -51,16 +51,27 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     flags = (*toolchain.flags, *defines(board, __version__), *(f"-I{path}" for path in includes if path.is_dir()))
     if toolchain.name == "gcc":
         flags = (*flags, "-fcallgraph-info=su")
-    sources = [*sorted((firmware_dir() / "src").glob("*.c")), *port_sources(board), *kernel_sources(board),
-               gen / "model.c", gen / "tokens.c", gen / "weights.S"]
+    sources = [
+        *sorted((firmware_dir() / "src").glob("*.c")),
+        *port_sources(board),
+        *kernel_sources(board),
+        gen / "model.c",
+        gen / "tokens.c",
+        gen / "weights.S",
+    ]
     if plan.expert_count:
         sources.append(gen / "experts.S")
     headers = _digest(file for path in includes for file in sorted(path.glob("*.h")))
     binaries = _digest(sorted(gen.glob("*.bin")))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        outputs = list(pool.map(
-            lambda source: _compile(toolchain, flags, source, objects, headers + (binaries if source.suffix == ".S" else "")),
-            sources))
+        outputs = list(
+            pool.map(
+                lambda source: _compile(
+                    toolchain, flags, source, objects, headers + (binaries if source.suffix == ".S" else "")
+                ),
+                sources,
+            )
+        )
     elf = _link(board, plan, toolchain, outputs, folder)
     graphs = tuple(graph for output in outputs if (graph := output.with_suffix(".ci")).is_file())
     return Program(elf, graphs)
@@ -76,7 +87,9 @@ def _digest(files: object) -> str:
 def _compile(toolchain: Toolchain, flags: tuple[str, ...], source: Path, objects: Path, context: str) -> Path:
     # assembly takes no C warnings, but needs the folder of its .incbin files, which -I gives
     command = [*toolchain.command, *flags, "-c", str(source)]
-    key = hashlib.sha256("\0".join([toolchain.version, *command, context]).encode() + source.read_bytes()).hexdigest()[:16]
+    key = hashlib.sha256("\0".join([toolchain.version, *command, context]).encode() + source.read_bytes()).hexdigest()[
+        :16
+    ]
     output = objects / f"{source.stem}-{key}.o"
     if not output.is_file():
         for stale in objects.glob(f"{source.stem}-*"):
@@ -106,8 +119,10 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
     with tempfile.NamedTemporaryFile("w", suffix=".rsp", delete=False) as response:
         response.write("\n".join(shlex.quote(str(output)) for output in outputs))
     try:
-        _run([*toolchain.command, *toolchain.link, *extra, f"@{response.name}", *libraries, "-o", str(partial)],
-             f"linking {elf.name} for {board.name}")
+        _run(
+            [*toolchain.command, *toolchain.link, *extra, f"@{response.name}", *libraries, "-o", str(partial)],
+            f"linking {elf.name} for {board.name}",
+        )
     finally:
         os.unlink(response.name)
     os.replace(partial, elf)
@@ -116,16 +131,24 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
 
 def render_linker_script(board: Board, plan: BoardPlan) -> str:
     """The linker script of a plan: which section lies in which of the board's memories."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(firmware_dir() / "ports" / "cortex_m"),
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True, autoescape=False)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(firmware_dir() / "ports" / "cortex_m"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
     used = {region.memory for region in plan.regions}
     placement: dict[str, str] = {region.use: region.memory for region in plan.regions}
     placement.setdefault("experts", placement["rodata"])
     placement.setdefault("slots", placement["arena"])
-    memories = [{"name": m.name, "base": m.base, "size": m.size, "attributes": m.access} for m in board.memory if m.name in used]
+    memories = [
+        {"name": m.name, "base": m.base, "size": m.size, "attributes": m.access} for m in board.memory if m.name in used
+    ]
     return environment.get_template("linker.ld.j2").render(
-        memories=memories, placement=placement, stack_bytes=plan.stack_bytes, board=board.name)
+        memories=memories, placement=placement, stack_bytes=plan.stack_bytes, board=board.name
+    )
 
 
 def _run(command: list[str], what: str) -> None:
@@ -137,6 +160,11 @@ def _run(command: list[str], what: str) -> None:
         output = (done.stderr or done.stdout).strip()
         if "overflowed by" in output or "will not fit in region" in output:
             lines = [line for line in output.splitlines() if "overflowed by" in line or "will not fit" in line]
-            raise FitError(f"{what}: {lines[0].split(': ', 1)[-1]}", at=" | ".join(lines[1:3]),
-                           try_="fewer --expert-slots, --scheme int4, or a board with more memory")
-        raise ToolchainError(f"{what} failed with exit code {done.returncode}:\n{output[-3000:]}", at=shlex.join(command[-3:]))
+            raise FitError(
+                f"{what}: {lines[0].split(': ', 1)[-1]}",
+                at=" | ".join(lines[1:3]),
+                try_="fewer --expert-slots, --scheme int4, or a board with more memory",
+            )
+        raise ToolchainError(
+            f"{what} failed with exit code {done.returncode}:\n{output[-3000:]}", at=shlex.join(command[-3:])
+        )

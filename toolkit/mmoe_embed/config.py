@@ -74,8 +74,9 @@ def _parse(text: str | bytes, kind: type[_Settings], at: str) -> _Settings:
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
-        raise ToolkitError(f"not a valid {kind.__name__}: {error}", at=at,
-                           try_="compare with examples/watch/checkpoint") from None
+        raise ToolkitError(
+            f"not a valid {kind.__name__}: {error}", at=at, try_="compare with examples/watch/checkpoint"
+        ) from None
 
 
 def parse_config(text: str | bytes, at: str) -> ModelConfig:
@@ -98,11 +99,17 @@ def parse_generation(text: str | bytes, config: ModelConfig, at: str) -> Generat
                 raise ToolkitError(f"{name} holds token {token}, the vocabulary has {config.vocab_size}", at=at)
     framing = len(generation.prefix_tokens) + len(generation.suffix_tokens)
     if framing >= config.max_position_embeddings:
-        raise ToolkitError(f"prefix and suffix are {framing} tokens, the context is {config.max_position_embeddings}", at=at)
+        raise ToolkitError(
+            f"prefix and suffix are {framing} tokens, the context is {config.max_position_embeddings}", at=at
+        )
     if not 0 <= generation.stop_token < config.vocab_size:
-        raise ToolkitError(f"stop_token {generation.stop_token} is outside the vocabulary of {config.vocab_size}", at=at)
+        raise ToolkitError(
+            f"stop_token {generation.stop_token} is outside the vocabulary of {config.vocab_size}", at=at
+        )
     if not 1 <= generation.max_new_tokens <= config.max_position_embeddings:
-        raise ToolkitError(f"max_new_tokens must be 1..{config.max_position_embeddings}, is {generation.max_new_tokens}", at=at)
+        raise ToolkitError(
+            f"max_new_tokens must be 1..{config.max_position_embeddings}, is {generation.max_new_tokens}", at=at
+        )
     return generation
 
 
@@ -117,9 +124,11 @@ def read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise ToolkitError(f"no file {file.name} in {file.parent}", at=str(file),
-                           try_="a checkpoint folder holds config.json, model.safetensors, tokenizer.json and "
-                           "generation_config.json") from None
+        raise ToolkitError(
+            f"no file {file.name} in {file.parent}",
+            at=str(file),
+            try_="a checkpoint folder holds config.json, model.safetensors, tokenizer.json and generation_config.json",
+        ) from None
 
 
 def _check_config(config: ModelConfig, at: str) -> None:
@@ -143,13 +152,20 @@ def _check_config(config: ModelConfig, at: str) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         require(low <= value <= high, f"{name} must be {low}..{high}, is {value}")
-    require(config.num_attention_heads % config.num_key_value_heads == 0,
-            f"num_key_value_heads {config.num_key_value_heads} does not divide num_attention_heads {config.num_attention_heads}")
+    require(
+        config.num_attention_heads % config.num_key_value_heads == 0,
+        f"num_key_value_heads {config.num_key_value_heads} does not divide "
+        f"num_attention_heads {config.num_attention_heads}",
+    )
     require(config.head_dim % 2 == 0, f"head_dim must be even, is {config.head_dim}")
-    require(config.attention_width <= MAX_COLUMNS, f"heads x head_dim is {config.attention_width}, at most {MAX_COLUMNS}")
+    require(
+        config.attention_width <= MAX_COLUMNS, f"heads x head_dim is {config.attention_width}, at most {MAX_COLUMNS}"
+    )
     if config.num_experts:
-        require(1 <= config.num_experts_per_tok <= config.num_experts,
-                f"num_experts_per_tok must be 1..num_experts = {config.num_experts}, is {config.num_experts_per_tok}")
+        require(
+            1 <= config.num_experts_per_tok <= config.num_experts,
+            f"num_experts_per_tok must be 1..num_experts = {config.num_experts}, is {config.num_experts_per_tok}",
+        )
         require(config.moe_intermediate_size >= 1, "moe_intermediate_size must be at least 1 where there are experts")
     else:
         require(config.num_experts_per_tok == 0, "num_experts_per_tok must be 0 where num_experts is 0")

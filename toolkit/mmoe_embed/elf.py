@@ -13,8 +13,10 @@ from mmoe_embed.errors import ToolchainError
 # sections whose size the plan fixes, so that they do not count as the runtime's own data
 _PLANNED = (".mmoe_arena", ".mmoe_kv", ".mmoe_slots", ".mmoe_dense", ".mmoe_experts", ".stack", ".mmoe_stack")
 # a heap, standard I/O or the maths library in an image breaks the contract of SPEC.md 7
-_FORBIDDEN = re.compile(r"^_?(malloc|calloc|realloc|free|_sbrk|sbrk|printf|puts|sprintf|snprintf|exit|abort|expf?|logf?|sinf?|cosf?|"
-                        r"powf?|sqrtf?|_(malloc|free|calloc|realloc)_r)$")
+_FORBIDDEN = re.compile(
+    r"^_?(malloc|calloc|realloc|free|_sbrk|sbrk|printf|puts|sprintf|snprintf|exit|abort|expf?|logf?|sinf?|cosf?|"
+    r"powf?|sqrtf?|_(malloc|free|calloc|realloc)_r)$"
+)
 _SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
 
 
@@ -56,11 +58,18 @@ def check_symbols(elf: Path) -> None:
         ToolchainError: it does; the symbols are named.
     """
     with elf.open("rb") as stream:
-        names = {symbol.name for section in ELFFile(stream).iter_sections() if isinstance(section, SymbolTableSection)
-                 for symbol in section.iter_symbols()}
+        names = {
+            symbol.name
+            for section in ELFFile(stream).iter_sections()
+            if isinstance(section, SymbolTableSection)
+            for symbol in section.iter_symbols()
+        }
     if found := sorted(name for name in names if _FORBIDDEN.match(name)):
-        raise ToolchainError(f"the image holds {', '.join(found)}: a device image has no heap, no stdio and no libm", at=str(elf),
-                             try_="this is a bug of mmoe-embed or of a changed source under firmware/")
+        raise ToolchainError(
+            f"the image holds {', '.join(found)}: a device image has no heap, no stdio and no libm",
+            at=str(elf),
+            try_="this is a bug of mmoe-embed or of a changed source under firmware/",
+        )
 
 
 def bound_stack(call_graphs: Iterable[Path], entry: str, indirect: dict[str, tuple[str, ...]]) -> int:
@@ -70,8 +79,10 @@ def bound_stack(call_graphs: Iterable[Path], entry: str, indirect: dict[str, tup
         call_graphs: the .ci files of every object.
         entry: the function that starts on an empty stack.
         indirect: callees behind function pointers, by caller.
+
     Returns:
         bytes, without interrupts.
+
     Raises:
         ToolchainError: a function has no bound (recursion, variable-length arrays).
     """
@@ -79,7 +90,9 @@ def bound_stack(call_graphs: Iterable[Path], entry: str, indirect: dict[str, tup
     calls: dict[str, set[str]] = {}
     for file in call_graphs:
         text = file.read_text()
-        for title, size, kind in re.findall(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \((static|dynamic[^)]*)\)', text):
+        for title, size, kind in re.findall(
+            r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \((static|dynamic[^)]*)\)', text
+        ):
             if kind != "static" and "bounded" not in kind:
                 raise ToolchainError(f"the stack use of {title} is not bounded", at=str(file))
             own[title] = int(size)

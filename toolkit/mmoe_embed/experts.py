@@ -78,11 +78,24 @@ def build_image(model: Quantized, alignment: int) -> bytes:
         alignment: of every page, a power of two >= 16; the flash's page size.
     """
     config = model.config
-    pages = [pack_expert(model, layer, expert)[0]
-             for layer in range(config.num_hidden_layers) for expert in range(config.num_experts)]
+    pages = [
+        pack_expert(model, layer, expert)[0]
+        for layer in range(config.num_hidden_layers)
+        for expert in range(config.num_experts)
+    ]
     total = image_size_bytes(len(pages), len(pages[0]), alignment)
-    header = struct.pack("<4sHHIIII32sI", MAGIC, VERSION, HEADER_BYTES, len(pages), alignment, total, len(pages[0]),
-                         bytes.fromhex(model.model_id), 0)
+    header = struct.pack(
+        "<4sHHIIII32sI",
+        MAGIC,
+        VERSION,
+        HEADER_BYTES,
+        len(pages),
+        alignment,
+        total,
+        len(pages[0]),
+        bytes.fromhex(model.model_id),
+        0,
+    )
     image = bytearray(header + struct.pack("<I", zlib.crc32(header)))
     image += bytes(ENTRY_BYTES * len(pages))
     for number, page in enumerate(pages):

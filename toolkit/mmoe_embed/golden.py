@@ -1,4 +1,4 @@
-"""The golden: SPEC.md section 3 in numpy, written from the text and not from the C. Every other runtime must give its bits."""
+"""The golden: SPEC.md section 3 in numpy, written from the text and not from the C."""
 
 from collections.abc import Iterator
 
@@ -43,8 +43,10 @@ def exp(x: Floats) -> Floats:
 
 _LOG2E = np.float32(float.fromhex("0x1.715476p+0"))
 _LN2_LOW = np.float32(float.fromhex("-0x1.bd0106p-13"))
-_EXP = [np.float32(float.fromhex(c)) for c in
-        ("0x1.0p-1", "0x1.5554dcp-3", "0x1.5554eap-5", "0x1.120b74p-7", "0x1.6d4328p-10")]
+_EXP = [
+    np.float32(float.fromhex(c))
+    for c in ("0x1.0p-1", "0x1.5554dcp-3", "0x1.5554eap-5", "0x1.120b74p-7", "0x1.6d4328p-10")
+]
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -62,6 +64,7 @@ def quantize(x: Floats) -> tuple[NDArray[np.int8], Floats]:
 
     Returns:
         (q, scale): int8 of x's shape, float32 of x's shape without the last axis.
+
     Raises:
         NumericError: x holds an infinity or NaN.
     """
@@ -132,7 +135,9 @@ class Golden:
             NumericError: an activation overflowed.
         """
         if self.position >= self.config.max_position_embeddings:
-            raise ToolkitError(f"the context of {self.config.max_position_embeddings} tokens is full", try_="start a new sequence")
+            raise ToolkitError(
+                f"the context of {self.config.max_position_embeddings} tokens is full", try_="start a new sequence"
+            )
         if not 0 <= token < self.config.vocab_size:
             raise ToolkitError(f"token {token} is outside the vocabulary of {self.config.vocab_size}")
         floats, embedding = self.model.floats, self.model.matrices["embed"]
@@ -162,7 +167,8 @@ class Golden:
             kv = head // (heads // kv_heads)
             keys, values = (t[layer, : p + 1, kv].astype(np.float64) for t in (self._keys, self._values))
             z = (keys @ q_int[head].astype(np.float64)).astype(np.float32) * (
-                (q_scale[head] * w) * self._key_scales[layer, : p + 1, kv])
+                (q_scale[head] * w) * self._key_scales[layer, : p + 1, kv]
+            )
             e = exp(z - z.max())
             total = sum_lanes(e)
             a = e * self._value_scales[layer, : p + 1, kv]
@@ -218,8 +224,10 @@ class Golden:
         """
         prompt = self.prompt_tokens(text)
         if len(prompt) > self.config.max_position_embeddings:
-            raise ToolkitError(f"the prompt is {len(prompt)} tokens, the context holds {self.config.max_position_embeddings}",
-                               try_="a shorter prompt")
+            raise ToolkitError(
+                f"the prompt is {len(prompt)} tokens, the context holds {self.config.max_position_embeddings}",
+                try_="a shorter prompt",
+            )
         self.reset()
         for token in prompt:
             logits = self.step(token)

@@ -31,8 +31,12 @@ def attention_scratch_bytes(config: ModelConfig) -> int:
 def moe_scratch_bytes(config: ModelConfig) -> int:
     """MMOE_MOE_SCRATCH_BYTES."""
     width = max(config.moe_intermediate_size if config.num_experts else 0, config.shared_expert_intermediate_size)
-    return (_pad(8 * config.num_experts, 16) + _pad(8 * width, 16) + vector_bytes(width)
-            + (config.num_experts_per_tok + 1) * _pad(4 * config.hidden_size, 16))
+    return (
+        _pad(8 * config.num_experts, 16)
+        + _pad(8 * width, 16)
+        + vector_bytes(width)
+        + (config.num_experts_per_tok + 1) * _pad(4 * config.hidden_size, 16)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +114,16 @@ class _Builder:
         self.tensors[name] = Tensor(name, "scratch", (size_bytes,), size_bytes, expression)
         return name
 
-    def op(self, name: str, kind: str, inputs: tuple[str, ...], outputs: tuple[str, ...], weights: str = "",
-           layer: int = -1, scratch: str = "") -> None:
+    def op(
+        self,
+        name: str,
+        kind: str,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        weights: str = "",
+        layer: int = -1,
+        scratch: str = "",
+    ) -> None:
         self.ops.append(Op(name, kind, inputs, outputs, weights, layer, scratch))
 
 
@@ -131,9 +143,13 @@ def build_graph(config: ModelConfig) -> Graph:
         b.op(at + "attn_quantize", "quantize", (normed,), (vector,), layer=layer)
         qkv, heads = b.floats(upper + "QKV", config.qkv_rows), b.floats(upper + "HEADS", config.attention_width)
         b.op(at + "qkv", "linear", (vector,), (qkv,), at + "qkv", layer)
-        scratch = b.scratch(upper + "ATTN_SCRATCH", attention_scratch_bytes(config), "MMOE_ATTENTION_SCRATCH_BYTES"
-                            f"({config.num_attention_heads}, {config.num_key_value_heads}, "
-                            f"{config.max_position_embeddings}, {config.head_dim})")
+        scratch = b.scratch(
+            upper + "ATTN_SCRATCH",
+            attention_scratch_bytes(config),
+            "MMOE_ATTENTION_SCRATCH_BYTES"
+            f"({config.num_attention_heads}, {config.num_key_value_heads}, "
+            f"{config.max_position_embeddings}, {config.head_dim})",
+        )
         b.op(at + "attention", "attention", (qkv,), (heads,), layer=layer, scratch=scratch)
         vector, out = b.vector(upper + "HEADS_INPUT", config.attention_width), b.floats(upper + "ATTN_OUT", d)
         b.op(at + "heads_quantize", "quantize", (heads,), (vector,), layer=layer)
@@ -143,8 +159,12 @@ def build_graph(config: ModelConfig) -> Graph:
         b.op(at + "moe_norm", "rmsnorm", (x,), (normed,), at + "moe_norm", layer)
         b.op(at + "moe_quantize", "quantize", (normed,), (vector,), layer=layer)
         f = config.moe_intermediate_size if config.num_experts else 0
-        scratch = b.scratch(upper + "MOE_SCRATCH", moe_scratch_bytes(config), f"MMOE_MOE_SCRATCH_BYTES({d}, {config.num_experts}, "
-                            f"{config.num_experts_per_tok}, {f}, {config.shared_expert_intermediate_size})")
+        scratch = b.scratch(
+            upper + "MOE_SCRATCH",
+            moe_scratch_bytes(config),
+            f"MMOE_MOE_SCRATCH_BYTES({d}, {config.num_experts}, "
+            f"{config.num_experts_per_tok}, {f}, {config.shared_expert_intermediate_size})",
+        )
         b.op(at + "moe", "moe", (normed, vector, x), (x,), layer=layer, scratch=scratch)
     normed, vector = b.floats("FINAL_NORM", d), b.vector("HEAD_INPUT", d)
     logits = b.floats("LOGITS", config.vocab_size)

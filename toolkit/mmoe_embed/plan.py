@@ -3,15 +3,15 @@
 import dataclasses
 import json
 from collections.abc import Iterable
-from typing import Any
 
 import memory_planner
 from memory_planner.render import svg
-
 from mmoe_embed.board import Board, Memory, Use
+from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.errors import FitError, UsageError
-from mmoe_embed.experts import ENTRY_BYTES, expert_page, image_size_bytes
+from mmoe_embed.experts import expert_page, image_size_bytes
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
+from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.weights import build_weights
 
@@ -124,14 +124,37 @@ def arena_problem(graph: Graph) -> memory_planner.Problem:
     """The arena of a graph as a planning problem: one clock tick per operation."""
     spans = graph.lifetimes()
     return memory_planner.Problem(
-        tuple(memory_planner.Buffer(name, tensor.size_bytes, *spans[name], alignment=ARENA_ALIGNMENT)
-              for name, tensor in graph.tensors.items()))
+        tuple(
+            memory_planner.Buffer(name, tensor.size_bytes, *spans[name], alignment=ARENA_ALIGNMENT)
+            for name, tensor in graph.tensors.items()
+        )
+    )
 
 
 def draw_arena(model: Quantized) -> str:
     """SVG of the arena, address against operation."""
     problem = arena_problem(build_graph(model.config))
     return svg(problem, memory_planner.solve(problem))
+
+
+def choose_scheme(
+    checkpoint: Checkpoint, board: Board, scheme: str, request: PlanRequest, runtime: RuntimeBytes | None = None
+) -> tuple[Quantized, BoardPlan]:
+    """Quantize and plan; "auto" takes INT8 where it fits the board, else INT4.
+
+    Raises:
+        FitError: not even INT4 fits, or the scheme that was asked for does not.
+    """
+    if scheme != "auto":
+        model = quantize_checkpoint(checkpoint, scheme)
+        return model, plan_model(model, board, request, runtime)
+    try:
+        model = quantize_checkpoint(checkpoint, "int8")
+        return model, plan_model(model, board, request, runtime)
+    except FitError:
+        model = quantize_checkpoint(checkpoint, "int4")
+        plan = plan_model(model, board, request, runtime)
+        return model, dataclasses.replace(plan, notes=(*plan.notes, "INT8 does not fit this board: INT4 was taken"))
 
 
 class _Room:
@@ -153,16 +176,19 @@ class _Room:
             best = max(memories, key=lambda m: self.free[m.name])
             room = self.free[best.name]
             taken = ", ".join(f"{r.use} {r.size_bytes} B" for r in self.regions if r.memory == best.name)
-            raise FitError(f"{use} does not fit {self.board.name}: needs {size_bytes} B, has {max(room, 0)} B "
-                           f"({size_bytes - max(room, 0)} B over)",
-                           at=f"memory {best.name} of {best.usable_bytes} B" + (f", which holds {taken}" if taken else ""),
-                           try_=try_)
+            raise FitError(
+                f"{use} does not fit {self.board.name}: needs {size_bytes} B, has {max(room, 0)} B "
+                f"({size_bytes - max(room, 0)} B over)",
+                at=f"memory {best.name} of {best.usable_bytes} B" + (f", which holds {taken}" if taken else ""),
+                try_=try_,
+            )
         self.free[memory.name] -= size_bytes
         self.regions.append(Region(use, memory.name, size_bytes))
 
 
-def plan_model(model: Quantized, board: Board, request: PlanRequest | None = None,
-               runtime: RuntimeBytes | None = None) -> BoardPlan:
+def plan_model(
+    model: Quantized, board: Board, request: PlanRequest | None = None, runtime: RuntimeBytes | None = None
+) -> BoardPlan:
     """Place a quantized model on a board.
 
     Args:
@@ -170,6 +196,7 @@ def plan_model(model: Quantized, board: Board, request: PlanRequest | None = Non
         board: its memories decide everything.
         request: the user's limits.
         runtime: sizes of the image besides the model.
+
     Raises:
         FitError: something does not fit; the message has the sizes, the memory and what to try.
         UsageError: unknown policy, or fewer slots than a token needs.
@@ -203,25 +230,55 @@ def plan_model(model: Quantized, board: Board, request: PlanRequest | None = Non
     fixed = runtime.data + runtime.stack + arena_bytes + kv_bytes
     limit = request.sram_bytes if request.sram_bytes is not None else None
     if limit is not None and fixed > limit:
-        raise FitError(f"the model does not fit {limit} B of SRAM: needs {fixed} B without any expert ({fixed - limit} B over)",
-                       at=f"arena {arena_bytes} B, KV cache {kv_bytes} B, stack {runtime.stack} B, data {runtime.data} B",
-                       try_=f"--sram {fixed + (config.num_experts_per_tok + 1) * expert_bytes}")
+        raise FitError(
+            f"the model does not fit {limit} B of SRAM: needs {fixed} B without any expert ({fixed - limit} B over)",
+            at=f"arena {arena_bytes} B, KV cache {kv_bytes} B, stack {runtime.stack} B, data {runtime.data} B",
+            try_=f"--sram {fixed + (config.num_experts_per_tok + 1) * expert_bytes}",
+        )
     slots, notes = _choose_slots(room, request, count, expert_bytes, None if limit is None else limit - fixed)
     if slots:
         room.put("slots", slots * expert_bytes, f"--expert-slots {max(0, slots - 1)}")
     notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, request.policy)
     spans = graph.lifetimes()
     buffers = tuple(
-        ArenaBuffer(t.name, t.type, t.shape, t.size_bytes, arena.placements[t.name].offset, spans[t.name][0],
-                    spans[t.name][1] - 1)
-        for t in graph.tensors.values())
+        ArenaBuffer(
+            t.name,
+            t.type,
+            t.shape,
+            t.size_bytes,
+            arena.placements[t.name].offset,
+            spans[t.name][0],
+            spans[t.name][1] - 1,
+        )
+        for t in graph.tensors.values()
+    )
     used = fixed + slots * expert_bytes
     mode = "none" if not page else "in place" if not slots else "resident" if slots == count else "paged"
     return BoardPlan(
-        FORMAT, board.name, model.model_id, model.scheme, arena_bytes, arena.lower_bound_bytes, arena.proven, buffers,
-        kv_layer_bytes(config), runtime.stack, runtime.measured, count, expert_bytes, slots, mode, request.policy, alignment,
-        image_bytes, len(weights.data), tuple(room.regions), used,
-        limit - used if limit is not None else _ram_free(room), tuple(notes))
+        FORMAT,
+        board.name,
+        model.model_id,
+        model.scheme,
+        arena_bytes,
+        arena.lower_bound_bytes,
+        arena.proven,
+        buffers,
+        kv_layer_bytes(config),
+        runtime.stack,
+        runtime.measured,
+        count,
+        expert_bytes,
+        slots,
+        mode,
+        request.policy,
+        alignment,
+        image_bytes,
+        len(weights.data),
+        tuple(room.regions),
+        used,
+        limit - used if limit is not None else _ram_free(room),
+        tuple(notes),
+    )
 
 
 def _page_alignment(memories: Iterable[Memory]) -> int:
@@ -235,8 +292,9 @@ def _ram_free(room: _Room) -> int:
     return sum(room.free[name] for name in ram)
 
 
-def _choose_slots(room: _Room, request: PlanRequest, count: int, expert_bytes: int,
-                  limit: int | None) -> tuple[int, list[str]]:
+def _choose_slots(
+    room: _Room, request: PlanRequest, count: int, expert_bytes: int, limit: int | None
+) -> tuple[int, list[str]]:
     if not count:
         return 0, []
     board, least = room.board, room.model.config.num_experts_per_tok + 1
@@ -253,18 +311,25 @@ def _choose_slots(room: _Room, request: PlanRequest, count: int, expert_bytes: i
         wanted = least
     elif wanted == 0:
         if not in_place:
-            raise UsageError(f"experts cannot be computed in place on {board.name}: its expert memory is not memory-mapped",
-                             try_=f"--expert-slots {least} or more")
+            raise UsageError(
+                f"experts cannot be computed in place on {board.name}: its expert memory is not memory-mapped",
+                try_=f"--expert-slots {least} or more",
+            )
         return 0, []
     elif wanted < least:
-        raise UsageError(f"{wanted} expert slots are too few: a token uses {least - 1} experts and one more is loading",
-                         try_=f"--expert-slots {least} or more" + (", or 0 to compute in place" if in_place else ""))
+        raise UsageError(
+            f"{wanted} expert slots are too few: a token uses {least - 1} experts and one more is loading",
+            try_=f"--expert-slots {least} or more" + (", or 0 to compute in place" if in_place else ""),
+        )
     wanted = min(wanted, count)
     if wanted > most:
         short = (wanted - most) * expert_bytes
-        raise FitError(f"expert slots do not fit {board.name}: {wanted} need {wanted * expert_bytes} B, there is room for {most} "
-                       f"({short} B over)", at="the SRAM left by arena, KV cache, stack and data",
-                       try_=f"--expert-slots {most}" if most >= least else f"--sram with {short} B more, or a larger board")
+        raise FitError(
+            f"expert slots do not fit {board.name}: {wanted} need {wanted * expert_bytes} B, there is room for {most} "
+            f"({short} B over)",
+            at="the SRAM left by arena, KV cache, stack and data",
+            try_=f"--expert-slots {most}" if most >= least else f"--sram with {short} B more, or a larger board",
+        )
     return wanted, []
 
 

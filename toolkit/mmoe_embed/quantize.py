@@ -51,7 +51,7 @@ def quantize_int4(weights: NDArray[np.float32]) -> Matrix:
 
 
 def joined_matrices(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
-    """The float matrices under the names they are quantized by: q, k and v joined, gate and up joined, one expert each."""
+    """The float matrices under their quantized names: q, k and v joined, gate and up joined, one expert each."""
     tensors, config = checkpoint.tensors, checkpoint.config
     matrices = {"embed": tensors["embed_tokens.weight"]}
     for layer in range(config.num_hidden_layers):
@@ -63,7 +63,10 @@ def joined_matrices(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
             matrices |= {at + "shared.gate_up": np.concatenate([gate, up]), at + "shared.down": down}
         for expert in range(config.num_experts):
             gate, up, down = (tensors[f"{at}moe.experts.{x}_proj"][expert] for x in ("gate", "up", "down"))
-            matrices |= {f"{at}experts.{expert}.gate_up": np.concatenate([gate, up]), f"{at}experts.{expert}.down": down}
+            matrices |= {
+                f"{at}experts.{expert}.gate_up": np.concatenate([gate, up]),
+                f"{at}experts.{expert}.down": down,
+            }
     return matrices
 
 
@@ -73,6 +76,7 @@ def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
     Args:
         checkpoint: the float model.
         scheme: "int8", or "int4" (linear layers INT4, embedding INT8).
+
     Raises:
         ToolkitError: unknown scheme.
     """
@@ -81,15 +85,17 @@ def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
     tensors, config = checkpoint.tensors, checkpoint.config
     matrices = {
         name: quantize_int4(weights) if scheme == "int4" and name != "embed" else quantize_int8(weights)
-        for name, weights in joined_matrices(checkpoint).items()}
+        for name, weights in joined_matrices(checkpoint).items()
+    }
     floats = {"norm": tensors["norm.weight"]}
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         floats |= {at + "attn_norm": tensors[at + "attn_norm.weight"], at + "moe_norm": tensors[at + "moe_norm.weight"]}
         if config.num_experts:
             floats |= {at + f"router.{x}": tensors[at + f"moe.router.{x}"] for x in ("weight", "bias")}
-    floats["rotary.cos"], floats["rotary.sin"] = _rotary_tables(config.max_position_embeddings, config.head_dim,
-                                                                config.rope_theta)
+    floats["rotary.cos"], floats["rotary.sin"] = _rotary_tables(
+        config.max_position_embeddings, config.head_dim, config.rope_theta
+    )
     return Quantized(config, checkpoint.generation, checkpoint.tokenizer, scheme, checkpoint.sha256, matrices, floats)
 
 

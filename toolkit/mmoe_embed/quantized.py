@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ _VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """A quantized matrix: the weight at (r, c) stands for `scale[r] * group[r, c // 32] * q[r, c]` (group 1 in INT8)."""
+    """A quantized matrix: `scale[r] * group[r, c // 32] * q[r, c]` is the weight at (r, c); group is 1 in INT8."""
 
     q: NDArray[np.int8]  # (rows, columns); -127..127, or -8..7 with groups
     scale: NDArray[np.float32]  # (rows)
@@ -90,7 +91,10 @@ def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every float32 tensor and its shape."""
     d, half = config.hidden_size, config.head_dim // 2
     shapes: dict[str, tuple[int, ...]] = {
-        "norm": (d,), "rotary.cos": (config.max_position_embeddings, half), "rotary.sin": (config.max_position_embeddings, half)}
+        "norm": (d,),
+        "rotary.cos": (config.max_position_embeddings, half),
+        "rotary.sin": (config.max_position_embeddings, half),
+    }
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         shapes |= {at + "attn_norm": (d,), at + "moe_norm": (d,)}
@@ -109,8 +113,12 @@ def serialize_quantized(model: Quantized) -> bytes:
     for name, tensor in model.floats.items():
         tensors[name] = np.ascontiguousarray(tensor)
     description = {
-        "format": _FORMAT, "version": _VERSION, "scheme": model.scheme, "source_sha256": model.source_sha256,
-        "config": msgspec.to_builtins(model.config), "generation": msgspec.to_builtins(model.generation),
+        "format": _FORMAT,
+        "version": _VERSION,
+        "scheme": model.scheme,
+        "source_sha256": model.source_sha256,
+        "config": msgspec.to_builtins(model.config),
+        "generation": msgspec.to_builtins(model.generation),
         "tokenizer": model.tokenizer,
     }
     # one metadata key: the library does not keep the order of several
@@ -135,27 +143,43 @@ def load_quantized(file: Path) -> Quantized:
         with safe_open(file, framework="numpy") as archive:
             text = (archive.metadata() or {}).get("mmoe-embed")
             if text is None:
-                raise ToolkitError("this safetensors file is not a quantized model", at=str(file),
-                                   try_="mmoe-embed quantize CHECKPOINT -o model.safetensors")
+                raise ToolkitError(
+                    "this safetensors file is not a quantized model",
+                    at=str(file),
+                    try_="mmoe-embed quantize CHECKPOINT -o model.safetensors",
+                )
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
-        raise ToolkitError("no such quantized model", at=str(file), try_="mmoe-embed quantize CHECKPOINT -o FILE") from None
+        raise ToolkitError(
+            "no such quantized model", at=str(file), try_="mmoe-embed quantize CHECKPOINT -o FILE"
+        ) from None
     except SafetensorError as error:
         raise ToolkitError(f"not a safetensors file, or a damaged one: {error}", at=str(file)) from None
     description = parse_json(text.encode(), str(file))
     if (description.get("format"), description.get("version")) != (_FORMAT, _VERSION):
-        raise ToolkitError(f"quantized model of version {description.get('version')}, this tool reads version {_VERSION}",
-                           at=str(file), try_="quantize the checkpoint again")
+        raise ToolkitError(
+            f"quantized model of version {description.get('version')}, this tool reads version {_VERSION}",
+            at=str(file),
+            try_="quantize the checkpoint again",
+        )
     config = parse_config(json.dumps(description["config"]), str(file))
     generation = parse_generation(json.dumps(description["generation"]), config, str(file))
     matrices = {name: _take_matrix(tensors, name, shape, file) for name, shape in matrix_shapes(config).items()}
     floats = {name: _take(tensors, name, shape, np.float32, file) for name, shape in float_shapes(config).items()}
-    return Quantized(config, generation, description["tokenizer"], description["scheme"], description["source_sha256"],
-                     matrices, floats)
+    return Quantized(
+        config,
+        generation,
+        description["tokenizer"],
+        description["scheme"],
+        description["source_sha256"],
+        matrices,
+        floats,
+    )
 
 
-def _take(tensors: dict[str, NDArray[np.generic]], name: str, shape: tuple[int, ...], dtype: type[np.generic],
-          file: Path) -> NDArray[np.generic]:
+def _take(
+    tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: type[np.generic], file: Path
+) -> NDArray[Any]:
     tensor = tensors.get(name)
     if tensor is None or tensor.shape != shape or tensor.dtype != dtype:
         found = "missing" if tensor is None else f"{tensor.dtype} {tensor.shape}"
@@ -163,10 +187,10 @@ def _take(tensors: dict[str, NDArray[np.generic]], name: str, shape: tuple[int, 
     return tensor
 
 
-def _take_matrix(tensors: dict[str, NDArray[np.generic]], name: str, shape: tuple[int, int], file: Path) -> Matrix:
+def _take_matrix(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, int], file: Path) -> Matrix:
     rows, columns = shape
     group = None
     if name + ".group" in tensors:
         group = _take(tensors, name + ".group", (rows, -(-columns // GROUP)), np.uint8, file)
-    q, scale = _take(tensors, name + ".q", shape, np.int8, file), _take(tensors, name + ".scale", (rows,), np.float32, file)
-    return Matrix(q, scale, group)
+    q = _take(tensors, name + ".q", shape, np.int8, file)
+    return Matrix(q, _take(tensors, name + ".scale", (rows,), np.float32, file), group)

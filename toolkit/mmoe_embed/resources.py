@@ -1,5 +1,6 @@
 """Where the C sources and the board files are: inside the wheel, or in the checkout."""
 
+import hashlib
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -24,3 +25,13 @@ def kernels_dir() -> Path:
 def boards_dir() -> Path:
     """The board files, `boards/`."""
     return _folder("boards")
+
+
+def hash_sources() -> str:
+    """sha256 over the C sources that go into every image."""
+    digest = hashlib.sha256()
+    for root in (firmware_dir(), kernels_dir()):
+        for file in sorted(root.rglob("*")):
+            if file.suffix in (".c", ".h", ".S", ".j2", ".toml"):
+                digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Text to tokens and back (SPEC.md 4): the `tokenizers` library on the host, and the tables that the C side is emitted from."""
+"""Text to tokens and back (SPEC.md 4), and the tables that the C side is emitted from."""
 
 import dataclasses
 import json
@@ -13,6 +13,7 @@ class Tokens:
 
     Args:
         text: tokenizer.json.
+
     Raises:
         ToolkitError: not a tokenizer of the kind SPEC.md 4 describes.
     """
@@ -56,6 +57,7 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
     Args:
         text: tokenizer.json.
         vocab_size: entries of the model's embedding, at least the tokenizer's.
+
     Raises:
         ToolkitError: the tokenizer is of another kind than SPEC.md 4, or does not cover all 256 bytes.
     """
@@ -63,8 +65,10 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
     model = spec.get("model", {})
     _require(model.get("type") == "BPE", "the model is not BPE")
     _require(not spec.get("normalizer"), "it has a normalizer")
-    _require(_is_supported_split(spec.get("pre_tokenizer")),
-             "its pre-tokenizer is not Split(' ', merged_with_next) then ByteLevel(add_prefix_space=False, use_regex=False)")
+    _require(
+        _is_supported_split(spec.get("pre_tokenizer")),
+        "its pre-tokenizer is not Split(' ', merged_with_next) then ByteLevel(add_prefix_space=False, use_regex=False)",
+    )
     for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges", "byte_fallback"):
         _require(not model.get(key), f"its BPE model sets {key}")
     vocabulary: dict[str, int] = model["vocab"]
@@ -89,8 +93,11 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
 
 def _require(ok: bool, what: str) -> None:
     if not ok:
-        raise ToolkitError(f"the tokenizer cannot run on a board: {what}", at="tokenizer.json",
-                           try_="train one as examples/watch does: byte-level BPE without a regex, split before spaces")
+        raise ToolkitError(
+            f"the tokenizer cannot run on a board: {what}",
+            at="tokenizer.json",
+            try_="train one as examples/watch does: byte-level BPE without a regex, split before spaces",
+        )
 
 
 def _is_supported_split(spec: dict[str, object] | None) -> bool:
@@ -101,8 +108,11 @@ def _is_supported_split(spec: dict[str, object] | None) -> bool:
         return False
     split, byte_level = parts
     return bool(
-        split.get("type") == "Split" and split.get("pattern") == {"String": " "}
-        and split.get("behavior") == "MergedWithNext" and not split.get("invert")
-        and byte_level.get("type") == "ByteLevel" and not byte_level.get("add_prefix_space")
+        split.get("type") == "Split"
+        and split.get("pattern") == {"String": " "}
+        and split.get("behavior") == "MergedWithNext"
+        and not split.get("invert")
+        and byte_level.get("type") == "ByteLevel"
+        and not byte_level.get("add_prefix_space")
         and not byte_level.get("use_regex")
     )

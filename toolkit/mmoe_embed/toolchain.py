@@ -13,7 +13,7 @@ from mmoe_embed.errors import ToolchainError, UsageError
 
 COMPILERS = ("gcc", "clang", "zig")
 
-# -ffp-contract=off and no fast-math: SPEC.md's arithmetic, operation by operation. -fno-math-errno lets sqrt be one instruction.
+# SPEC.md arithmetic, operation by operation: no contraction, no fast-math. -fno-math-errno: sqrt is one instruction.
 _NUMERIC = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 _CODE = ("-std=c11", "-O3", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common")
@@ -55,6 +55,7 @@ def find_toolchain(board: Board, compiler: str | None = None) -> Toolchain:
     Args:
         board: what to build for.
         compiler: "gcc", "clang" or "zig"; None takes the first that is installed.
+
     Raises:
         ToolchainError: none is installed; the message says how to get one.
         UsageError: this compiler cannot build for this board.
@@ -68,9 +69,13 @@ def find_toolchain(board: Board, compiler: str | None = None) -> Toolchain:
         if _is_installed(command):
             return Toolchain(name, command, (*_CODE, *_NUMERIC, *_WARNINGS, *flags), link)
     names = ", ".join(makers[name][0][0] if name != "zig" else "the ziglang wheel" for name in wanted)
-    raise ToolchainError(f"no compiler for {board.name}: looked for {names}", at=f"board {board.name}, {board.core.core}",
-                         try_="apt-get install gcc-arm-none-eabi, or pip install ziglang==0.17.1" if is_microcontroller(board)
-                         else "apt-get install gcc, or pip install ziglang==0.17.1")
+    raise ToolchainError(
+        f"no compiler for {board.name}: looked for {names}",
+        at=f"board {board.name}, {board.core.core}",
+        try_="apt-get install gcc-arm-none-eabi, or pip install ziglang==0.17.1"
+        if is_microcontroller(board)
+        else "apt-get install gcc, or pip install ziglang==0.17.1",
+    )
 
 
 def _is_installed(command: tuple[str, ...]) -> bool:
@@ -90,14 +95,21 @@ def _candidates(board: Board) -> dict[str, _Maker]:
         gcc = (f"-mcpu={board.core.core}", "-mthumb", *_gcc_float(board), *bare)
         clang = ("-target", _zig_target(board), f"-mcpu={_zig_cpu(board)}", *bare)
         return {
-            "gcc": (("arm-none-eabi-gcc",), gcc, (*gcc, "-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")),
+            "gcc": (
+                ("arm-none-eabi-gcc",),
+                gcc,
+                (*gcc, "-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"),
+            ),
             "zig": (zig, clang, (*clang, "-nostdlib", "-Wl,--gc-sections")),
         }
     if board.core.core == "x86-64":
         # one arithmetic on every x86-64: SSE2 floats, never x87
         native = ("-msse2", "-mfpmath=sse")
-        return {"gcc": (("gcc",), native, ()), "clang": (("clang",), ("-msse2",), ()),
-                "zig": (zig, ("-target", "x86_64-linux-musl"), ("-target", "x86_64-linux-musl"))}
+        return {
+            "gcc": (("gcc",), native, ()),
+            "clang": (("clang",), ("-msse2",), ()),
+            "zig": (zig, ("-target", "x86_64-linux-musl"), ("-target", "x86_64-linux-musl")),
+        }
     cross = () if platform.machine() == "aarch64" else ("aarch64-linux-gnu-gcc",)
     target = ("-target", "aarch64-linux-musl")
     return {"gcc": (cross or ("gcc",), (), ("-static",)), "zig": (zig, target, target)}
@@ -127,7 +139,7 @@ def _zig_cpu(board: Board) -> str:
 
 
 def kernel_folders(board: Board) -> tuple[str, ...]:
-    """Kernel folders in order of preference: for each reference file, the first folder that has one of its name wins."""
+    """Kernel folders in order of preference: the first that has a file of the reference name wins."""
     isa = board.core.isa
     folders = []
     if "mve" in isa or "mve-fp" in isa:

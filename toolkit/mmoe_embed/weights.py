@@ -53,7 +53,12 @@ def build_weights(model: Quantized) -> Weights:
         kind = "int8_t" if matrix.bits == 8 else "uint8_t"
         append(name + "_weights", kind, packed.weights, f"INT{matrix.bits} ({matrix.rows}, {matrix.columns}), packed")
         if packed.group_scales:
-            append(name + "_group_scales", "uint8_t", packed.group_scales, f"uint8 ({matrix.rows}, {-(-matrix.columns // 32)})")
+            append(
+                name + "_group_scales",
+                "uint8_t",
+                packed.group_scales,
+                f"uint8 ({matrix.rows}, {-(-matrix.columns // 32)})",
+            )
         append(name + "_row_scales", "float", packed.row_scales, f"float ({matrix.rows})")
     for name, tensor in model.floats.items():
         shape = ", ".join(str(n) for n in tensor.shape)

@@ -38,7 +38,9 @@ class _LazyGroup(click.RichGroup):
         return command
 
 
-@click.group(cls=_LazyGroup, context_settings={"auto_envvar_prefix": "MMOE_EMBED", "help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup, context_settings={"auto_envvar_prefix": "MMOE_EMBED", "help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="mmoe-embed")
 def group() -> None:
     """Take a tiny Mixture-of-Experts model from PyTorch to a microcontroller, bit for bit."""

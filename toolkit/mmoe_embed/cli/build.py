@@ -5,7 +5,13 @@ from pathlib import Path
 import rich_click as click
 
 from mmoe_embed.build import BuildRequest, build_firmware
-from mmoe_embed.cli.options import board_option, checkpoint_argument, plan_options, plan_request, scheme_option
+from mmoe_embed.cli.options import (
+    board_option,
+    checkpoint_argument,
+    plan_options,
+    plan_request,
+    scheme_option,
+)
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.toolchain import COMPILERS
 
@@ -18,10 +24,21 @@ from mmoe_embed.toolchain import COMPILERS
 @plan_options
 @click.option("--compiler", type=click.Choice(COMPILERS), help="Default: the first that is installed.")
 @click.option("--clean", is_flag=True, help="Empty a build folder that was made from other inputs, and start over.")
-def command(checkpoint: Path, board: str, output: Path, scheme: str, expert_slots: int | None, sram_bytes: int | None,
-            policy: str, compiler: str | None, clean: bool) -> Result:
+def command(
+    checkpoint: Path,
+    board: str,
+    output: Path,
+    scheme: str,
+    expert_slots: int | None,
+    sram_bytes: int | None,
+    policy: str,
+    compiler: str | None,
+    clean: bool,
+) -> Result:
     """Quantize, plan, emit and compile CHECKPOINT for a board. What did not change is not done again."""
-    request = BuildRequest(checkpoint, board, output, scheme, plan_request(expert_slots, sram_bytes, policy), compiler, clean)
+    request = BuildRequest(
+        checkpoint, board, output, scheme, plan_request(expert_slots, sram_bytes, policy), compiler, clean
+    )
     build = build_firmware(request, console)
     sizes = build.record["sizes"]
     plan = build.plan
@@ -30,8 +47,8 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, expert_slot
         f"  model {build.model_id[:16]} ({plan['scheme']}), build {build.build_id[:16]}",
         f"  text {sizes['text']} B, data {sizes['data']} B, stack {plan['stack_bytes']} B"
         + (f" (bound {sizes['stack_bound']} B)" if sizes["stack_bound"] else ""),
-        f"  arena {plan['arena_bytes']} B, experts {plan['expert_mode']}: {plan['slots']} slots of {plan['expert_bytes']} B "
-        f"for {plan['expert_count']} experts",
+        f"  arena {plan['arena_bytes']} B",
+        f"  experts {plan['expert_mode']}: {plan['slots']} slots for {plan['expert_count']} of {plan['expert_bytes']} B",
         f"  SRAM {plan['sram_used_bytes']} B used, {plan['sram_free_bytes']} B free",
         *(f"  note: {note}" for note in plan["notes"]),
     ]

@@ -5,7 +5,6 @@ from pathlib import Path
 import rich_click as click
 
 from mmoe_embed.board import load_board
-from mmoe_embed.build import choose_scheme, hash_sources
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.options import (
     board_option,
@@ -18,6 +17,8 @@ from mmoe_embed.cli.options import (
 )
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.emit.writer import emit_model, write_files
+from mmoe_embed.plan import choose_scheme
+from mmoe_embed.resources import hash_sources
 
 
 @verb("emit")
@@ -26,14 +27,26 @@ from mmoe_embed.emit.writer import emit_model, write_files
 @scheme_option
 @plan_options
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder for the emitted files.")
-def command(checkpoint: Path, board: str, scheme: str, expert_slots: int | None, sram_bytes: int | None, policy: str,
-            output: Path) -> Result:
+def command(
+    checkpoint: Path,
+    board: str,
+    scheme: str,
+    expert_slots: int | None,
+    sram_bytes: int | None,
+    policy: str,
+    output: Path,
+) -> Result:
     """Write CHECKPOINT as C for a board: model.c, weights, expert image. Needs no compiler."""
     target = load_board(board)
-    model, plan = choose_scheme(load_checkpoint(checkpoint), target, scheme, plan_request(expert_slots, sram_bytes, policy))
+    model, plan = choose_scheme(
+        load_checkpoint(checkpoint), target, scheme, plan_request(expert_slots, sram_bytes, policy)
+    )
     emitted = emit_model(model, plan, model_name(checkpoint), hash_sources())
     write_files(emitted.files, check_output(output))
     files = {name: len(content) for name, content in emitted.files.items()}
     lines = [f"{output}: model {model.model_id[:16]}, build {emitted.build_id[:16]}"]
     lines += [f"  {name:<12} {size:>9} B" for name, size in files.items()]
-    return Result({"output": str(output), "model_id": model.model_id, "build_id": emitted.build_id, "files": files}, "\n".join(lines))
+    return Result(
+        {"output": str(output), "model_id": model.model_id, "build_id": emitted.build_id, "files": files},
+        "\n".join(lines),
+    )

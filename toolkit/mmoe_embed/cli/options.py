@@ -44,14 +44,33 @@ def _stack(*decorators: Callable[[_Function], _Function]) -> Callable[[_Function
 
 
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
-board_option = click.option("--board", "-b", required=True, metavar="BOARD", help="A board's name, or the path of its TOML file.")
-scheme_option = click.option("--scheme", type=click.Choice(["auto", "int8", "int4"]), default="auto", show_default=True,
-                             help="Bits of the weights; auto takes INT8 where it fits the flash, else INT4.")
+board_option = click.option(
+    "--board", "-b", required=True, metavar="BOARD", help="A board's name, or the path of its TOML file."
+)
+scheme_option = click.option(
+    "--scheme",
+    type=click.Choice(["auto", "int8", "int4"]),
+    default="auto",
+    show_default=True,
+    help="Bits of the weights; auto takes INT8 where it fits the flash, else INT4.",
+)
 plan_options = _stack(
-    click.option("--expert-slots", type=click.IntRange(min=0), metavar="N",
-                 help="Experts kept in SRAM at once; 0 computes them in place. Default: as many as fit."),
-    click.option("--sram", "sram_bytes", type=ByteCount(), metavar="BYTES", help="Use at most this much SRAM in all, e.g. 128K."),
-    click.option("--policy", type=click.Choice(POLICIES), default="lfu", show_default=True, help="Which expert a full cache drops."),
+    click.option(
+        "--expert-slots",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Experts kept in SRAM at once; 0 computes them in place. Default: as many as fit.",
+    ),
+    click.option(
+        "--sram", "sram_bytes", type=ByteCount(), metavar="BYTES", help="Use at most this much SRAM in all, e.g. 128K."
+    ),
+    click.option(
+        "--policy",
+        type=click.Choice(POLICIES),
+        default="lfu",
+        show_default=True,
+        help="Which expert a full cache drops.",
+    ),
 )
 
 

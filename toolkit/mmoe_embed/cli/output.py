@@ -49,8 +49,13 @@ class VerbCommand(click.RichCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.append(
-            click.Option(["--json", "as_json"], is_flag=True, expose_value=False, help="Print one JSON object on stdout.",
-                         callback=_remember_json)
+            click.Option(
+                ["--json", "as_json"],
+                is_flag=True,
+                expose_value=False,
+                help="Print one JSON object on stdout.",
+                callback=_remember_json,
+            )
         )
 
     def invoke(self, ctx: click.Context) -> int:

@@ -6,12 +6,18 @@ from pathlib import Path
 import rich_click as click
 
 from mmoe_embed.board import load_board
-from mmoe_embed.build import choose_scheme
 from mmoe_embed.checkpoint import load_checkpoint
-from mmoe_embed.cli.options import board_option, checkpoint_argument, check_output, plan_options, plan_request, scheme_option
+from mmoe_embed.cli.options import (
+    board_option,
+    check_output,
+    checkpoint_argument,
+    plan_options,
+    plan_request,
+    scheme_option,
+)
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.emit.writer import write_files
-from mmoe_embed.plan import draw_arena
+from mmoe_embed.plan import choose_scheme, draw_arena
 
 
 @verb("plan")
@@ -20,13 +26,24 @@ from mmoe_embed.plan import draw_arena
 @scheme_option
 @plan_options
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for plan.json and arena.svg.")
-def command(checkpoint: Path, board: str, scheme: str, expert_slots: int | None, sram_bytes: int | None, policy: str,
-            output: Path | None) -> Result:
+def command(
+    checkpoint: Path,
+    board: str,
+    scheme: str,
+    expert_slots: int | None,
+    sram_bytes: int | None,
+    policy: str,
+    output: Path | None,
+) -> Result:
     """Decide where CHECKPOINT lives on a board: arena, KV cache, expert slots, flash. Needs no compiler."""
     target = load_board(board)
-    model, plan = choose_scheme(load_checkpoint(checkpoint), target, scheme, plan_request(expert_slots, sram_bytes, policy))
+    model, plan = choose_scheme(
+        load_checkpoint(checkpoint), target, scheme, plan_request(expert_slots, sram_bytes, policy)
+    )
     text = plan.summary()
     if output is not None:
-        write_files({"plan.json": plan.to_json().encode(), "arena.svg": draw_arena(model).encode()}, check_output(output))
+        write_files(
+            {"plan.json": plan.to_json().encode(), "arena.svg": draw_arena(model).encode()}, check_output(output)
+        )
         text += f"\n  written: {output / 'plan.json'}, {output / 'arena.svg'}"
     return Result(dataclasses.asdict(plan), text)

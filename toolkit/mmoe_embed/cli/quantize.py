@@ -13,8 +13,12 @@ from mmoe_embed.quantized import SCHEMES, save_quantized
 
 @verb("quantize")
 @checkpoint_argument
-@click.option("--scheme", type=click.Choice(SCHEMES), default="int8", show_default=True, help="Bits of the linear layers.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The quantized model, a .safetensors file.")
+@click.option(
+    "--scheme", type=click.Choice(SCHEMES), default="int8", show_default=True, help="Bits of the linear layers."
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), required=True, help="The quantized model, a .safetensors file."
+)
 def command(checkpoint: Path, scheme: str, output: Path) -> Result:
     """Turn the float weights of CHECKPOINT into integers (INT8 a row, or INT4 in groups of 32)."""
     source = load_checkpoint(checkpoint)
@@ -22,8 +26,16 @@ def command(checkpoint: Path, scheme: str, output: Path) -> Result:
     save_quantized(model, output)
     errors = measure_error(source, model)
     worst = max(errors, key=lambda name: errors[name])
-    data = {"output": str(output), "model_id": model.model_id, "scheme": scheme, "bytes": output.stat().st_size,
-            "source_sha256": model.source_sha256, "relative_error": errors}
-    text = (f"{output}: {scheme}, model {model.model_id[:16]}\n"
-            f"  largest relative weight error {errors[worst]:.4f} in {worst}")
+    data = {
+        "output": str(output),
+        "model_id": model.model_id,
+        "scheme": scheme,
+        "bytes": output.stat().st_size,
+        "source_sha256": model.source_sha256,
+        "relative_error": errors,
+    }
+    text = (
+        f"{output}: {scheme}, model {model.model_id[:16]}\n"
+        f"  largest relative weight error {errors[worst]:.4f} in {worst}"
+    )
     return Result(data, text)

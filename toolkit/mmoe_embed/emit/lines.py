@@ -37,8 +37,11 @@ def describe_moe(config: ModelConfig, layer: int) -> MoeLayer:
     shared = config.shared_expert_intermediate_size > 0
     return MoeLayer(
         layer,
-        at + "router_weight" if router else "NULL", at + "router_bias" if router else "NULL",
-        f"&{at}shared_gate_up" if shared else "NULL", f"&{at}shared_down" if shared else "NULL")
+        at + "router_weight" if router else "NULL",
+        at + "router_bias" if router else "NULL",
+        f"&{at}shared_gate_up" if shared else "NULL",
+        f"&{at}shared_down" if shared else "NULL",
+    )
 
 
 def op_lines(graph: Graph, config: ModelConfig) -> list[str]:

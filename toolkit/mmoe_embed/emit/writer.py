@@ -43,13 +43,21 @@ def emit_model(model: Quantized, plan: BoardPlan, name: str, sources_sha256: str
         plan: its plan, for the same model.
         name: how people call the model; it appears in comments and in `profile%`.
         sources_sha256: of the C sources the files will be built with; part of the build identity.
+
     Returns:
         the files; the same arguments give the same bytes.
+
     Raises:
         ToolkitError: the tokenizer cannot run on a board.
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("mmoe_embed.emit"), undefined=jinja2.StrictUndefined,
-                                     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmoe_embed.emit"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
     build_id = build_identity(model, plan, sources_sha256)
     config, graph, weights = model.config, build_graph(model.config), build_weights(model)
     tables = build_tables(model.tokenizer, config.vocab_size)
@@ -57,18 +65,34 @@ def emit_model(model: Quantized, plan: BoardPlan, name: str, sources_sha256: str
     page = expert_page(model)
     empty = PageMatrix(0, 0, 0, 0, 0, 0)
     context = {
-        "abi": ABI, "name": name, "version": __version__, "plan": plan, "config": config, "model": model,
-        "generation": model.generation, "build_id": build_id, "symbols": weights.symbols, "tables": tables,
+        "abi": ABI,
+        "name": name,
+        "version": __version__,
+        "plan": plan,
+        "config": config,
+        "model": model,
+        "generation": model.generation,
+        "build_id": build_id,
+        "symbols": weights.symbols,
+        "tables": tables,
         "matrices": [(symbol_name(n), m) for n, m in model.matrices.items() if ".experts." not in n],
         "moe_layers": [describe_moe(config, layer) for layer in layers],
-        "ops": [(op_symbol(op), op.name) for op in graph.ops], "lines": op_lines(graph, config),
+        "ops": [(op_symbol(op), op.name) for op in graph.ops],
+        "lines": op_lines(graph, config),
         "tensors": [(buffer, graph.tensors[buffer.name].size_expression) for buffer in plan.arena],
-        "page": page, "gate_up": page.gate_up if page else empty, "down": page.down if page else empty,
-        "text_bytes": b"".join(tables.text), "text_offsets": _offsets(tables.text),
-        "f32": float_literal, "hex_bytes": _hex_bytes, "rows_of": _rows_of,
+        "page": page,
+        "gate_up": page.gate_up if page else empty,
+        "down": page.down if page else empty,
+        "text_bytes": b"".join(tables.text),
+        "text_offsets": _offsets(tables.text),
+        "f32": float_literal,
+        "hex_bytes": _hex_bytes,
+        "rows_of": _rows_of,
     }
-    files = {f"{stem}": environment.get_template(f"{stem}.j2").render(context).encode()
-             for stem in ("model.h", "model.c", "tokens.c", "weights.S")}
+    files = {
+        f"{stem}": environment.get_template(f"{stem}.j2").render(context).encode()
+        for stem in ("model.h", "model.c", "tokens.c", "weights.S")
+    }
     files["weights.bin"] = weights.data
     if page:
         files["experts.S"] = environment.get_template("experts.S.j2").render(context).encode()

@@ -1,0 +1,100 @@
+"""Plans against boards: what fits, what does not and by how much."""
+
+import json
+from pathlib import Path
+
+import pytest
+from random_model import small_config, write_checkpoint
+
+from mmoe_embed.board import load_board
+from mmoe_embed.checkpoint import Checkpoint, load_checkpoint
+from mmoe_embed.errors import FitError, UsageError
+from mmoe_embed.plan import PlanRequest, arena_problem, choose_scheme, plan_model
+from mmoe_embed.quantize import quantize_checkpoint
+
+WATCH = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_experts": 16,
+    "num_experts_per_tok": 4,
+    "shared_expert_intermediate_size": 128,
+    "max_position_embeddings": 128,
+}
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return load_checkpoint(write_checkpoint(tmp_path_factory.mktemp("watch"), small_config(**WATCH)))
+
+
+def test_plan_pages_where_experts_do_not_fit(watch: Checkpoint) -> None:
+    plan = plan_model(quantize_checkpoint(watch, "int8"), load_board("qemu_netduinoplus2"))
+    assert plan.expert_mode == "paged"
+    assert 5 <= plan.slots < 64
+    assert plan.arena_proven
+    used = sum(r.size_bytes for r in plan.regions if r.memory == "sram")
+    assert used <= 192 * 1024
+    assert used + plan.expert_bytes > 192 * 1024  # not one slot more
+
+
+def test_plan_regions_do_not_exceed_any_memory(watch: Checkpoint) -> None:
+    for name in ("host_x86_64", "qemu_mps3_an547", "qemu_mps2_an386", "qemu_netduinoplus2"):
+        board = load_board(name)
+        plan = plan_model(quantize_checkpoint(watch, "int4"), board)
+        for memory in board.memory:
+            assert sum(r.size_bytes for r in plan.regions if r.memory == memory.name) <= memory.usable_bytes
+
+
+def test_arena_buffers_alive_together_do_not_overlap(watch: Checkpoint) -> None:
+    plan = plan_model(quantize_checkpoint(watch, "int8"), load_board("host_x86_64"))
+    for index, a in enumerate(plan.arena):
+        assert a.offset + a.size_bytes <= plan.arena_bytes
+        for b in plan.arena[:index]:
+            if a.first_op <= b.last_op and b.first_op <= a.last_op:
+                assert a.offset + a.size_bytes <= b.offset or b.offset + b.size_bytes <= a.offset, (a.name, b.name)
+
+
+def test_plan_says_by_how_much_it_does_not_fit(watch: Checkpoint) -> None:
+    model = quantize_checkpoint(watch, "int8")
+    with pytest.raises(
+        FitError, match=r"does not fit 32768 B of SRAM: needs \d+ B without any expert \(\d+ B over\)"
+    ) as failure:
+        plan_model(model, load_board("qemu_mps2_an386"), PlanRequest(sram_bytes=32768))
+    assert failure.value.try_.startswith("--sram ")
+    with pytest.raises(FitError, match=r"expert slots do not fit qemu_mps2_an386: 64 need"):
+        plan_model(model, load_board("qemu_mps2_an386"), PlanRequest(expert_slots=64))
+    with pytest.raises(UsageError, match="2 expert slots are too few"):
+        plan_model(model, load_board("qemu_mps2_an386"), PlanRequest(expert_slots=2))
+
+
+def test_plan_notes_a_cache_below_one_cycle(watch: Checkpoint) -> None:
+    plan = plan_model(
+        quantize_checkpoint(watch, "int8"), load_board("qemu_mps2_an386"), PlanRequest(expert_slots=8, policy="lru")
+    )
+    assert any("fewer than the 16 experts one token uses" in note and "lfu" in note for note in plan.notes)
+
+
+def test_choose_scheme_takes_int4_where_int8_does_not_fit(tmp_path: Path) -> None:
+    large = load_checkpoint(write_checkpoint(tmp_path, small_config(**(WATCH | {"num_experts": 40}))))
+    model, plan = choose_scheme(large, load_board("qemu_netduinoplus2"), "auto", PlanRequest())
+    assert model.scheme == plan.scheme == "int4"
+    with pytest.raises(FitError, match="experts does not fit qemu_netduinoplus2"):
+        choose_scheme(large, load_board("qemu_netduinoplus2"), "int8", PlanRequest())
+
+
+def test_plan_json_is_the_plan(watch: Checkpoint) -> None:
+    plan = plan_model(quantize_checkpoint(watch, "int4"), load_board("qemu_mps3_an547"))
+    data = json.loads(plan.to_json())
+    assert data["arena_bytes"] == plan.arena_bytes
+    assert len(data["arena"]) == len(plan.arena)
+
+
+def test_arena_problem_has_one_tick_per_operation(watch: Checkpoint) -> None:
+    from mmoe_embed.graph import build_graph  # noqa: PLC0415
+
+    graph = build_graph(watch.config)
+    problem = arena_problem(graph)
+    assert max(buffer.upper for buffer in problem.buffers) == len(graph.ops) + 1
