@@ -73,7 +73,7 @@ typedef struct {
     uint32_t expert_bytes;               /* one expert; 0 when dense */
     uint16_t slots;                      /* expert slots in SRAM; 0: every expert is used in place */
     uint16_t policy;                     /* mmoe_policy */
-    const uint8_t *expert_image;         /* NULL when dense */
+    const uint8_t *expert_image;         /* NULL when dense, or when only the port can read it */
     mmoe_page_matrix expert_gate_up, expert_down; /* the same in every expert */
     uint16_t op_count;
     const char *const *op_names;
@@ -123,16 +123,21 @@ mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, c
 
 /* --- the runtime as a firmware calls it --------------------------------------------------------------------------------- */
 
-mmoe_status mmoe_init(mmoe_runtime **rt);       /* checks the ABI and the expert image */
+/* Checks the ABI and the expert image. *rt is set also on failure: it then answers what needs no model. */
+mmoe_status mmoe_init(mmoe_runtime **rt);
 void mmoe_reset(mmoe_runtime *rt);              /* position 0 */
 mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token); /* one decode step; logits in the arena */
 const float *mmoe_logits(const mmoe_runtime *rt);        /* (vocab_size) */
 
+/* The firmware itself: starts the model, then answers requests for ever. A port calls it when it can receive and send. */
+void mmoe_main(void);
+
 /* --- what a port provides (firmware/ports) -------------------------------------------------------------------------------- */
 
-/* Starts to copy length bytes of the expert image at offset to dst; one at a time. */
+/* Starts to copy length bytes of the expert image at offset to dst; one at a time. dst belongs to the driver until
+ * mmoe_port_read_done says otherwise. */
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length);
-/* 1 finished, 0 still running, or a negative status. */
+/* Of the last read: 1 finished, 0 still running, or a negative status, the read being over. */
 int mmoe_port_read_done(void);
 /* Monotonic; unit 1 / mmoe_port_tick_hz(). */
 uint64_t mmoe_port_ticks(void);
@@ -141,7 +146,7 @@ const char *mmoe_port_board(void);
 /* Next received byte, or -1 when there is none; may sleep until one comes when wait is not 0. */
 int mmoe_port_read_byte(int wait);
 void mmoe_port_write(const void *data, uint32_t length);
-/* Bytes reserved for the stack, and the most that was ever used. */
+/* Bytes reserved for the stack, and the most that was ever used; 0 and 0 where the port does not know. */
 void mmoe_port_stack(uint32_t *reserved, uint32_t *used);
 uint32_t mmoe_port_boot_count(void);
 

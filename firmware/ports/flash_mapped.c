@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The expert image lies in the address space: a read is a copy. */
+#include <string.h>
+
+#include "mmoe_runtime.h"
+
+mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
+    memcpy(dst, mmoe_the_model.expert_image + offset, length);
+    return MMOE_OK;
+}
+
+int mmoe_port_read_done(void) { return 1; }

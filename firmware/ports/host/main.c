@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The firmware as a program: `--listen 127.0.0.1:PORT` (0: any free one) serves one client after the other and says on
+ * standard output where; `--stdio` talks over the standard streams. Ends on SIGTERM or SIGINT. */
+#define _POSIX_C_SOURCE 200809L
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host_port.h"
+#include "mmoe_runtime.h"
+
+static void stop(int signal_number) {
+    (void)signal_number;
+    _exit(0);
+}
+
+static int fail_usage(void) {
+    fputs("usage: program --listen 127.0.0.1:PORT | --stdio\n", stderr);
+    return 2;
+}
+
+/* Returns a socket, or -1 with a message. */
+static int listen_on(const char *address) {
+    static const char loopback[] = "127.0.0.1:";
+    struct sockaddr_in where = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof where;
+    char *end;
+    const unsigned long port = strncmp(address, loopback, sizeof loopback - 1) == 0
+                                   ? strtoul(address + sizeof loopback - 1, &end, 10)
+                                   : (end = "not loopback", 0);
+    if (*end || port > 65535) {
+        fprintf(stderr, "cannot listen on %s: only 127.0.0.1:PORT is served\n", address);
+        return -1;
+    }
+    where.sin_port = htons((uint16_t)port);
+    const int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    if (listener < 0 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
+        bind(listener, (struct sockaddr *)&where, sizeof where) || listen(listener, 1) ||
+        getsockname(listener, (struct sockaddr *)&where, &length)) {
+        fprintf(stderr, "cannot listen on %s: %s\n", address, strerror(errno));
+        return -1;
+    }
+    printf("listening on 127.0.0.1:%u\n", (unsigned)ntohs(where.sin_port));
+    fflush(stdout);
+    return listener;
+}
+
+int main(int argc, char **argv) {
+    signal(SIGTERM, stop);
+    signal(SIGINT, stop);
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 2 && strcmp(argv[1], "--stdio") == 0) {
+        host_port_open(-1);
+    } else if (argc == 3 && strcmp(argv[1], "--listen") == 0) {
+        const int listener = listen_on(argv[2]);
+        if (listener < 0) return 1;
+        host_port_open(listener);
+    } else {
+        return fail_usage();
+    }
+    mmoe_main();
+    return 0;
+}

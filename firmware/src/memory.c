@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every array whose size depends on the model. The linker places the large ones by section; none of them needs clearing. */
+#include "mmoe_internal.h"
+#include "model.h"
+
+#define PLACED(section_name) __attribute__((section(".bss." section_name), aligned(16)))
+#define AT_LEAST_1(n) MMOE_MAX(1, n)
+
+enum { EXPERTS = MMOE_MODEL_LAYERS * MMOE_MODEL_EXPERTS, ROUTES = 2 * MMOE_MODEL_LAYERS * MMOE_MODEL_TOP_K };
+
+_Static_assert(MMOE_MODEL_TOP_K <= MMOE_MAX_TOP_K, "more experts a token than the runtime handles");
+_Static_assert(MMOE_MODEL_EXPERT_BYTES % 16 == 0, "expert pages are padded to 16 bytes");
+_Static_assert(MMOE_MODEL_SLOTS == 0 || MMOE_MODEL_SLOTS > MMOE_MODEL_TOP_K || MMOE_MODEL_SLOTS >= EXPERTS,
+               "fewer expert slots than top_k + 1");
+_Static_assert(EXPERTS < MMOE_NO_SLOT && MMOE_MODEL_SLOTS < MMOE_NO_SLOT, "expert numbers are 16 bits");
+
+static uint8_t arena[AT_LEAST_1(MMOE_MODEL_ARENA_BYTES)] PLACED("mmoe_arena");
+static uint8_t kv[AT_LEAST_1(MMOE_MODEL_LAYERS * MMOE_MODEL_KV_BYTES)] PLACED("mmoe_kv");
+static uint8_t slots[AT_LEAST_1(MMOE_MODEL_SLOTS * MMOE_MODEL_EXPERT_BYTES)] PLACED("mmoe_slots");
+
+static uint8_t routes[AT_LEAST_1(ROUTES)];
+static uint64_t op_ticks[MMOE_MODEL_OPS];
+static uint32_t op_calls[MMOE_MODEL_OPS];
+static mmoe_slot slot[AT_LEAST_1(MMOE_MODEL_SLOTS)];
+static uint16_t expert_slot[AT_LEAST_1(EXPERTS)];
+static uint8_t expert_uses[AT_LEAST_1(EXPERTS)];
+
+const mmoe_memory mmoe_the_memory = {
+    .arena = arena,
+    .kv = kv,
+    .slots = slots,
+    .routes = routes,
+    .op_ticks = op_ticks,
+    .op_calls = op_calls,
+    .slot = slot,
+    .expert_slot = expert_slot,
+    .expert_uses = expert_uses,
+};

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MMOE_INTERNAL_H
+#define MMOE_INTERNAL_H
+
+/* What the files of the runtime share among themselves. */
+
+#include "mmoe_runtime.h"
+
+#define MMOE_MAX_TOP_K 16
+
+/* --- memory.c: every array whose size depends on the model ------------------------------------------------------------- */
+
+#define MMOE_NO_SLOT 0xFFFFu
+
+typedef enum {
+    MMOE_SLOT_EMPTY = 0,
+    MMOE_SLOT_LOADING, /* the driver owns it */
+    MMOE_SLOT_ARRIVED, /* its CRC-32 is not checked yet */
+    MMOE_SLOT_READY,
+} mmoe_slot_state;
+
+typedef struct {
+    uint32_t used; /* when its expert was last asked for, in uses of experts */
+    uint32_t crc;  /* that its page must have */
+    uint16_t expert;
+    uint8_t state;  /* mmoe_slot_state */
+    uint8_t needed; /* 1: the token still needs it, never evicted */
+} mmoe_slot;
+
+typedef struct {
+    uint8_t *arena, *kv; /* (arena_bytes), (layers, kv_bytes) */
+    uint8_t *slots;      /* (slots, expert_bytes) */
+    uint8_t *routes;     /* (2, layers, top_k) */
+    uint64_t *op_ticks;  /* (op_count) */
+    uint32_t *op_calls;  /* (op_count) */
+    mmoe_slot *slot;     /* (slots) */
+    /* Per expert of the image, (layers * experts): its slot or MMOE_NO_SLOT; where experts are used in place, 0 once its
+     * CRC-32 was found right. And how often it was asked for, halved as time goes by. */
+    uint16_t *expert_slot;
+    uint8_t *expert_uses;
+} mmoe_memory;
+
+extern const mmoe_memory mmoe_the_memory;
+
+/* --- pager.c: experts from the image into slots -------------------------------------------------------------------------- */
+
+/* Checks the image against the model and empties the slots. MMOE_E_IMAGE, or what reading it gave. */
+mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, mmoe_statistics *statistics);
+/* Forgets every loaded expert. */
+void mmoe_pager_empty(void);
+/* A new token begins: what the last one still held is free. */
+void mmoe_pager_begin_token(void);
+/* Asks for a layer's experts (count <= 16 numbers of the image, each once). Sets hit[i] to 1 where one is loaded, and starts
+ * to read the first of the others. */
+void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit);
+/* Lets reads go on: to be called now and then while something else is computed. */
+void mmoe_pager_poll(void);
+/* Waits for a wanted expert and checks it; misses must be taken in the order they were wanted. The page stays until it is
+ * released. */
+mmoe_status mmoe_pager_take(uint16_t expert, const uint8_t **page);
+void mmoe_pager_release(uint16_t expert);
+
+/* --- tokenizer.c (SPEC.md 4) --------------------------------------------------------------------------------------------- */
+
+/* Length of the piece at the front of a text: up to the next space, its own first byte aside. length >= 1 */
+uint32_t mmoe_tokenizer_piece(const uint8_t *text, uint32_t length);
+/* Encodes one piece; token: room for length tokens. Returns their number. */
+uint32_t mmoe_tokenizer_encode_piece(const mmoe_tokenizer *t, const uint8_t *piece, uint32_t length, uint16_t *token);
+/* Encodes a text. Returns the number of tokens, or MMOE_E_TEXT when the room (capacity) does not do: at any moment it must
+ * hold the tokens of the pieces before and the bytes of the present one. */
+int32_t mmoe_tokenizer_encode(const mmoe_tokenizer *t, const uint8_t *text, uint32_t length, uint16_t *token,
+                              uint32_t capacity);
+/* The bytes of a token; special tokens and unknown ones have none. */
+const uint8_t *mmoe_tokenizer_decode(const mmoe_tokenizer *t, uint32_t token, uint32_t *length);
+
+/* --- frames.c (SPEC.md 8) ------------------------------------------------------------------------------------------------ */
+
+#define MMOE_FRAME_BODY_BYTES 1040
+#define MMOE_FRAME_HEAD_BYTES 2 /* type, sequence */
+#define MMOE_FRAME_PAYLOAD_BYTES (MMOE_FRAME_BODY_BYTES - MMOE_FRAME_HEAD_BYTES - 4)
+#define MMOE_LINE_BYTES 256
+
+/* Receives text commands and frames from one stream of bytes. All zero: ready. */
+typedef struct {
+    uint8_t body[MMOE_FRAME_BODY_BYTES]; /* type, sequence, payload, CRC-32 */
+    uint16_t body_length;
+    uint8_t in_frame;    /* a zero came, its frame is not over */
+    uint8_t bad;         /* the frame is too long */
+    uint8_t block, left; /* COBS: the code of the present block, its bytes still to come */
+    uint8_t plain;       /* everything since the zero was text: perhaps that zero was noise */
+    uint8_t line_full;
+    uint16_t line_length;
+    char line[MMOE_LINE_BYTES];
+} mmoe_receiver;
+
+typedef enum { MMOE_NOTHING = 0, MMOE_FRAME, MMOE_COMMAND, MMOE_LONG_COMMAND } mmoe_received;
+
+/* Takes one byte. MMOE_FRAME: an intact body of body_length bytes, its CRC-32 included; MMOE_COMMAND: line, line_length
+ * characters without the '%' and zero-terminated. Both hold until the next byte. */
+mmoe_received mmoe_receiver_feed(mmoe_receiver *r, uint8_t byte);
+
+/* Appends the CRC-32 to a body of `length` bytes, which must leave room for it, and returns the new length. */
+uint32_t mmoe_frame_seal(uint8_t *body, uint32_t length);
+/* Sends a sealed body. */
+void mmoe_frame_send(const uint8_t *body, uint32_t length);
+
+/* --- protocol.c, commands.c: requests and text commands (SPEC.md 8.1, 8.2) ------------------------------------------------ */
+
+typedef struct {
+    mmoe_runtime *rt;
+    mmoe_status ready; /* what mmoe_init gave: requests that need the model are answered with it */
+    uint8_t generating, ended;
+    uint16_t generated;
+    uint32_t next_token; /* the greedy choice after the last step */
+    /* The last reply, kept for a request that comes twice */
+    uint8_t reply[MMOE_FRAME_BODY_BYTES];
+    uint32_t reply_length; /* 0: none */
+    uint32_t answered_crc;
+    uint8_t answered_sequence;
+} mmoe_session;
+
+void mmoe_session_request(mmoe_session *s, uint8_t *body, uint32_t length);
+void mmoe_session_command(mmoe_session *s, char *line, uint32_t length);
+void mmoe_session_greet(void);
+
+/* Empties the context and runs prefix, text and suffix. *tokens: how many that were. */
+mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t length, uint32_t *tokens);
+/* The next token of the answer; *done 1: there is none, *token ended it. MMOE_E_TEXT when no prompt is running. */
+mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done);
+
+/* --- runtime.c ------------------------------------------------------------------------------------------------------------ */
+
+void mmoe_clear_statistics(mmoe_runtime *rt);
+/* High-water mark of the arena in bytes: what lies above was never written. */
+uint32_t mmoe_arena_used(const mmoe_runtime *rt);
+/* n / d without the compiler's 64-bit division, which is a library call on every 32-bit core. d > 0 */
+uint64_t mmoe_divide(uint64_t n, uint32_t d, uint32_t *rest);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Binary requests of SPEC.md 8.1. */
+#include <string.h>
+
+#include "mmoe_internal.h"
+
+#ifndef MMOE_VERSION
+#define MMOE_VERSION "unversioned"
+#endif
+
+enum {
+    IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES,
+    REPLY = 0x80,
+    RESET_SLOTS = 1, RESET_STATISTICS = 2,
+    MAX_LOGITS = 256, MAX_OPS = 64,
+};
+
+/* --- reading and writing payloads ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const uint8_t *data;
+    uint32_t length;
+} payload;
+
+static uint32_t get_u16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
+static uint32_t get_u32(const uint8_t *p) { return get_u16(p) | get_u16(p + 2) << 16; }
+
+static uint8_t *reply_room(mmoe_session *s, uint32_t length) {
+    uint8_t *p = s->reply + s->reply_length;
+    s->reply_length += length;
+    return p;
+}
+
+static uint32_t reply_left(const mmoe_session *s) { return MMOE_FRAME_BODY_BYTES - 4 - s->reply_length; }
+
+static void put(mmoe_session *s, uint64_t value, uint32_t bytes) {
+    uint8_t *p = reply_room(s, bytes);
+    for (uint32_t i = 0; i < bytes; i++, value >>= 8) p[i] = (uint8_t)value;
+}
+
+static void put_bytes(mmoe_session *s, const void *data, uint32_t length) { memcpy(reply_room(s, length), data, length); }
+
+/* With its zero; cut where the reply is full. */
+static void put_string(mmoe_session *s, const char *text) {
+    while (*text && reply_left(s) > 1) put(s, (uint8_t)*text++, 1);
+    put(s, 0, 1);
+}
+
+/* --- generation ---------------------------------------------------------------------------------------------------------- */
+
+static mmoe_status run_step(mmoe_session *s, uint32_t token) {
+    const mmoe_status status = mmoe_step(s->rt, token);
+    if (status == MMOE_OK) s->next_token = mmoe_argmax_f32(mmoe_logits(s->rt), s->rt->model->vocab_size);
+    return status;
+}
+
+static mmoe_status run_tokens(mmoe_session *s, const uint16_t *token, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        const mmoe_status status = run_step(s, token[i]);
+        if (status != MMOE_OK) return status;
+    }
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t length, uint32_t *tokens) {
+    const mmoe_model *model = s->rt->model;
+    /* One piece of text at a time: the reply's memory is free until there is a reply. */
+    uint16_t *piece_tokens = (uint16_t *)(void *)(s->reply + 8);
+    const uint32_t capacity = (MMOE_FRAME_BODY_BYTES - 8) / 2;
+    s->generating = s->ended = 0;
+    s->generated = 0;
+    s->reply_length = 0;
+    if (s->ready != MMOE_OK) return s->ready;
+    uint32_t count = (uint32_t)model->prefix_count + model->suffix_count;
+    for (uint32_t from = 0; from < length;) {
+        const uint32_t piece = mmoe_tokenizer_piece(text + from, length - from);
+        if (piece > capacity) return MMOE_E_TEXT;
+        count += mmoe_tokenizer_encode_piece(model->tokenizer, text + from, piece, piece_tokens);
+        from += piece;
+    }
+    if (count == 0 || count > model->context) return MMOE_E_TEXT;
+    mmoe_reset(s->rt);
+    mmoe_status status = run_tokens(s, model->prefix_tokens, model->prefix_count);
+    for (uint32_t from = 0; from < length && status == MMOE_OK;) {
+        const uint32_t piece = mmoe_tokenizer_piece(text + from, length - from);
+        status = run_tokens(s, piece_tokens,
+                            mmoe_tokenizer_encode_piece(model->tokenizer, text + from, piece, piece_tokens));
+        from += piece;
+    }
+    if (status == MMOE_OK) status = run_tokens(s, model->suffix_tokens, model->suffix_count);
+    if (status != MMOE_OK) return status;
+    s->generating = 1;
+    *tokens = count;
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done) {
+    const mmoe_model *model = s->rt->model;
+    if (s->ready != MMOE_OK) return s->ready;
+    if (!s->generating) return MMOE_E_TEXT;
+    *token = s->next_token;
+    *done = s->ended || s->next_token == model->stop_token || s->generated >= model->max_new_tokens;
+    if (*done) return MMOE_OK;
+    if (s->rt->position < model->context) {
+        const mmoe_status status = run_step(s, *token);
+        if (status != MMOE_OK) return status;
+    } else {
+        s->ended = 1; /* this token is still part of the answer, none can follow it */
+    }
+    s->generated++;
+    return MMOE_OK;
+}
+
+/* --- requests: each writes its reply behind the status ------------------------------------------------------------------- */
+
+static mmoe_status identify(mmoe_session *s) {
+    const mmoe_model *model = s->rt->model;
+    put(s, MMOE_ABI, 2);
+    put(s, mmoe_port_boot_count(), 2);
+    put(s, model->vocab_size, 4);
+    put(s, model->context, 4);
+    put(s, model->layers, 2);
+    put(s, model->experts, 2);
+    put(s, model->top_k, 2);
+    put(s, model->slots, 2);
+    put_bytes(s, model->model_id, 32);
+    put_bytes(s, model->build_id, 32);
+    put(s, mmoe_port_tick_hz(), 4);
+    put_string(s, mmoe_port_board());
+    put_string(s, MMOE_VERSION);
+    return MMOE_OK;
+}
+
+static mmoe_status reset(mmoe_session *s, payload in) {
+    if (in.length != 1) return MMOE_E_ARGUMENT;
+    s->generating = 0;
+    mmoe_reset(s->rt);
+    if (in.data[0] & RESET_SLOTS) mmoe_pager_empty();
+    if (in.data[0] & RESET_STATISTICS) mmoe_clear_statistics(s->rt);
+    return MMOE_OK;
+}
+
+static mmoe_status step(mmoe_session *s, payload in) {
+    if (in.length != 4) return MMOE_E_ARGUMENT;
+    if (s->ready != MMOE_OK) return s->ready;
+    s->generating = 0;
+    const uint32_t position = s->rt->position, vocab_size = s->rt->model->vocab_size;
+    const uint64_t start = mmoe_port_ticks();
+    const mmoe_status status = mmoe_step(s->rt, get_u32(in.data));
+    const uint64_t ticks = mmoe_port_ticks() - start;
+    if (status != MMOE_OK) return status;
+    const float *logits = mmoe_logits(s->rt);
+    put(s, position, 4);
+    put(s, mmoe_argmax_f32(logits, vocab_size), 4);
+    put(s, mmoe_crc32(0, logits, 4 * vocab_size), 4);
+    put(s, ticks, 8);
+    return MMOE_OK;
+}
+
+static mmoe_status logits(mmoe_session *s, payload in) {
+    if (in.length != 6) return MMOE_E_ARGUMENT;
+    const uint32_t first = get_u32(in.data), count = get_u16(in.data + 4), vocab_size = s->rt->model->vocab_size;
+    if (count > MAX_LOGITS || first > vocab_size || count > vocab_size - first) return MMOE_E_ARGUMENT;
+    put_bytes(s, mmoe_logits(s->rt) + first, 4 * count);
+    return MMOE_OK;
+}
+
+static mmoe_status statistics(mmoe_session *s) {
+    const mmoe_statistics *now = &s->rt->statistics;
+    uint32_t stack_bytes, stack_used;
+    mmoe_port_stack(&stack_bytes, &stack_used);
+    put(s, now->steps, 4);
+    put(s, now->hits, 4);
+    put(s, now->misses, 4);
+    put(s, now->load_errors, 4);
+    put(s, now->bytes_loaded, 8);
+    put(s, now->stall_ticks, 8);
+    put(s, s->rt->model->arena_bytes, 4);
+    put(s, mmoe_arena_used(s->rt), 4);
+    put(s, stack_bytes, 4);
+    put(s, stack_used, 4);
+    return MMOE_OK;
+}
+
+static mmoe_status profile(mmoe_session *s, payload in) {
+    if (in.length != 4) return MMOE_E_ARGUMENT;
+    const uint32_t first = get_u16(in.data), count = get_u16(in.data + 2), ops = s->rt->model->op_count;
+    if (count > MAX_OPS || first > ops) return MMOE_E_ARGUMENT;
+    put(s, ops, 2);
+    for (uint32_t op = first; op < ops && op < first + count; op++) {
+        put(s, s->rt->op_ticks[op], 8);
+        put(s, s->rt->op_calls[op], 4);
+    }
+    return MMOE_OK;
+}
+
+static mmoe_status encode(mmoe_session *s, payload in) {
+    uint16_t *token = (uint16_t *)(void *)(s->reply + s->reply_length + s->reply_length % 2);
+    const int32_t count =
+        mmoe_tokenizer_encode(s->rt->model->tokenizer, in.data, in.length, token, (reply_left(s) - s->reply_length % 2) / 2);
+    if (count < 0) return (mmoe_status)count;
+    for (int32_t i = 0; i < count; i++) put(s, token[i], 2); /* onto itself, or one byte below */
+    return MMOE_OK;
+}
+
+static mmoe_status prompt(mmoe_session *s, payload in) {
+    uint32_t tokens = 0;
+    const uint32_t reply_length = s->reply_length;
+    const uint8_t type = s->reply[0], sequence = s->reply[1];
+    const mmoe_status status = mmoe_session_prompt(s, in.data, in.length, &tokens);
+    s->reply[0] = type;
+    s->reply[1] = sequence;
+    s->reply_length = reply_length;
+    if (status == MMOE_OK) put(s, tokens, 2);
+    return status;
+}
+
+static mmoe_status next(mmoe_session *s) {
+    uint32_t token = 0, length;
+    uint8_t done = 0;
+    const mmoe_status status = mmoe_session_next(s, &token, &done);
+    if (status != MMOE_OK) return status;
+    const uint8_t *text = mmoe_tokenizer_decode(s->rt->model->tokenizer, token, &length);
+    put(s, token, 4);
+    put(s, done, 1);
+    if (done) return MMOE_OK;
+    put_bytes(s, text, length < reply_left(s) ? length : reply_left(s));
+    return MMOE_OK;
+}
+
+static mmoe_status routes(mmoe_session *s) {
+    const uint32_t bytes = 2u * s->rt->model->layers * s->rt->model->top_k;
+    if (bytes > reply_left(s)) return MMOE_E_UNSUPPORTED;
+    put_bytes(s, s->rt->routes, bytes);
+    return MMOE_OK;
+}
+
+static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
+    switch (type) {
+    case IDENTIFY: return identify(s);
+    case RESET: return reset(s, in);
+    case STEP: return step(s, in);
+    case LOGITS: return logits(s, in);
+    case STATISTICS: return statistics(s);
+    case PROFILE: return profile(s, in);
+    case ENCODE: return encode(s, in);
+    case PROMPT: return prompt(s, in);
+    case NEXT: return next(s);
+    case ROUTES: return routes(s);
+    default: return MMOE_E_UNSUPPORTED;
+    }
+}
+
+/* body: an intact request with its CRC-32 */
+void mmoe_session_request(mmoe_session *s, uint8_t *body, uint32_t length) {
+    const uint8_t type = body[0], sequence = body[1];
+    const uint32_t crc = get_u32(body + length - 4);
+    if (type & REPLY) return; /* our own reply, come back */
+    if (sequence == 0 && type != IDENTIFY) return;
+    const int repeated = s->reply_length && sequence && s->answered_sequence == sequence && s->answered_crc == crc;
+    if (!repeated) {
+        const payload in = {body + MMOE_FRAME_HEAD_BYTES, length - MMOE_FRAME_HEAD_BYTES - 4};
+        const uint32_t head = MMOE_FRAME_HEAD_BYTES + 4; /* type, sequence, status */
+        s->reply_length = head;
+        s->reply[0] = type | REPLY;
+        s->reply[1] = sequence;
+        const mmoe_status status = execute(s, type, in);
+        if (status != MMOE_OK) s->reply_length = head;
+        for (uint32_t i = 0; i < 4; i++) s->reply[2 + i] = (uint8_t)((uint32_t)(int32_t)status >> 8 * i);
+        s->reply_length = mmoe_frame_seal(s->reply, s->reply_length);
+        s->answered_sequence = sequence;
+        s->answered_crc = crc;
+    }
+    mmoe_frame_send(s->reply, s->reply_length);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "mmoe_internal.h"
+
+#define PAINT 0xA5 /* what the arena holds where nothing was written */
+
+static mmoe_runtime the_runtime;
+
+mmoe_status mmoe_init(mmoe_runtime **rt) {
+    const mmoe_model *model = &mmoe_the_model;
+    const mmoe_memory *memory = &mmoe_the_memory;
+    the_runtime = (mmoe_runtime){
+        .model = model,
+        .arena = memory->arena,
+        .kv = memory->kv,
+        .op_ticks = memory->op_ticks,
+        .op_calls = memory->op_calls,
+        .routes = memory->routes,
+    };
+    *rt = &the_runtime;
+    if (model->abi != MMOE_ABI) return MMOE_E_IMAGE;
+    memset(memory->arena, PAINT, model->arena_bytes);
+    memset(memory->routes, 0, 2u * model->layers * model->top_k);
+    mmoe_clear_statistics(&the_runtime);
+    return mmoe_pager_open(model, memory, &the_runtime.statistics);
+}
+
+void mmoe_reset(mmoe_runtime *rt) { rt->position = 0; }
+
+mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token) { return rt->model->step(rt, token); }
+
+const float *mmoe_logits(const mmoe_runtime *rt) {
+    return (const float *)(const void *)(rt->arena + rt->model->logits_offset);
+}
+
+mmoe_status mmoe_step_begin(mmoe_runtime *rt, uint32_t token) {
+    if (token >= rt->model->vocab_size) return MMOE_E_TOKEN;
+    if (rt->position >= rt->model->context) return MMOE_E_CONTEXT;
+    mmoe_pager_begin_token();
+    rt->op_started = mmoe_port_ticks();
+    return MMOE_OK;
+}
+
+void mmoe_op_done(mmoe_runtime *rt, uint16_t op) {
+    const uint64_t now = mmoe_port_ticks();
+    rt->op_ticks[op] += now - rt->op_started;
+    rt->op_calls[op]++;
+    rt->op_started = now;
+}
+
+void mmoe_step_end(mmoe_runtime *rt) {
+    rt->position++;
+    rt->statistics.steps++;
+}
+
+void mmoe_clear_statistics(mmoe_runtime *rt) {
+    memset(&rt->statistics, 0, sizeof rt->statistics);
+    memset(rt->op_ticks, 0, rt->model->op_count * sizeof rt->op_ticks[0]);
+    memset(rt->op_calls, 0, rt->model->op_count * sizeof rt->op_calls[0]);
+}
+
+uint32_t mmoe_arena_used(const mmoe_runtime *rt) {
+    uint32_t used = rt->model->arena_bytes;
+    while (used && rt->arena[used - 1] == PAINT) used--;
+    return used;
+}
+
+uint64_t mmoe_divide(uint64_t n, uint32_t d, uint32_t *rest) {
+    uint64_t quotient = 0, left = 0;
+    for (int bit = 63; bit >= 0; bit--) {
+        left = left << 1 | (n >> bit & 1);
+        if (left >= d) {
+            left -= d;
+            quotient |= (uint64_t)1 << bit;
+        }
+    }
+    *rest = (uint32_t)left;
+    return quotient;
+}
