@@ -21,6 +21,7 @@ from memory_planner.errors import (
 )
 
 LIMIT = 2**63
+SUM_LIMIT = 2**62  # so that a capacity plus a bound still fits 63 bits
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ class Problem:
             check_buffer(buffer)
             check_fit(buffer, pools)
             total += buffer.size_bytes + buffer.alignment - 1
-        if total >= LIMIT:
-            raise OverflowSizeError(f"sizes with padding add up to {total} B, at or past 2^63")
+        if total >= SUM_LIMIT:
+            raise OverflowSizeError(f"sizes with padding add up to {total} B, at or past 2^62: no sum may overflow")
         check_groups(self.buffers)
         check_pins(self)
 
