@@ -132,6 +132,8 @@ class Link:
         if holders:
             return f"close {holders}, which has the same port open"
         noise = self.reader.snapshot_noise()
+        if self.reader.bytes_received == 0 and self.port.url.startswith("socket://"):
+            return "is another program connected to it? an emulator's port serves one at a time"
         if self.reader.bytes_received == 0:
             return "reset the board, check the port; is the build on it? mmoe-embed flash BUILD"
         if noise and count_binary(noise) > len(noise) // 8:
