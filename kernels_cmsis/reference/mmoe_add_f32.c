@@ -2,5 +2,5 @@
 #include "mmoe_private.h"
 
 void mmoe_add_f32(const float *x, uint32_t n, float *y) {
-    for (uint32_t i = 0; i < n; i++) y[i] = y[i] + x[i];
+    for (uint32_t i = 0; i < n; i++) y[i] = mmoe_scalar(y[i] + x[i]);
 }

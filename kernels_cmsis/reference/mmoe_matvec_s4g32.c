@@ -24,6 +24,6 @@ void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
             }
             sum += part / 16 * *scale;
         }
-        y[row] = (float)sum * (x->scale * w->row_scales[row]);
+        y[row] = (float)sum * mmoe_scalar(x->scale * w->row_scales[row]);
     }
 }

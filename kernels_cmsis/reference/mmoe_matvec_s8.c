@@ -16,6 +16,6 @@ void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
                 sum += p[i + 3] * input[column + i + 3];
             }
         }
-        y[row] = (float)sum * (x->scale * w->row_scales[row]);
+        y[row] = (float)sum * mmoe_scalar(x->scale * w->row_scales[row]);
     }
 }

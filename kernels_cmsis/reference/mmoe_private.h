@@ -14,15 +14,22 @@
 static inline int8_t *mmoe_vector_s8(mmoe_vector *v) { return (int8_t *)(v + 1); }
 static inline const int8_t *mmoe_vector_const_s8(const mmoe_vector *v) { return (const int8_t *)(v + 1); }
 
-static inline uint32_t mmoe_bits(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
+/* The value that a word holds changes on the way: sums become f32 in place, f32 is looked at bit by bit. */
+typedef union {
+    int32_t i;
+    float f;
+    uint32_t u;
+} mmoe_word;
 
-static inline float mmoe_float(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
+static inline uint32_t mmoe_bits(float x) { return (mmoe_word){.f = x}.u; }
+static inline float mmoe_float(uint32_t bits) { return (mmoe_word){.u = bits}.f; }
+
+/* x, kept out of vector registers: MVE rounds subnormal numbers to zero, which the written arithmetic does not, and
+ * compilers turn plain loops into MVE. One operand of a sum or a product in each loop is enough. */
+static inline float mmoe_scalar(float x) {
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+    __asm__("" : "+t"(x));
+#endif
     return x;
 }
 
@@ -42,12 +49,6 @@ float mmoe_rms_f32(const float *x, uint32_t n, float eps);
 float mmoe_dot_f32(const float *x, const float *y, uint32_t n);
 
 /* --- attention: how the cache of one key/value head lies is known to the mmoe_kv_ functions alone ----------------------- */
-
-/* The value that a word holds changes on the way: int32 sums become f32 in place. */
-typedef union {
-    int32_t i;
-    float f;
-} mmoe_word;
 
 #define MMOE_KV_HEAD_BYTES(context, head_dim) ((context) * (2 * MMOE_PAD(head_dim, 16)))
 

@@ -5,11 +5,11 @@ float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_
                        int16_t *b) {
     float largest = 0.0f, total[4] = {0.0f, 0.0f, 0.0f, 0.0f}, m = 0.0f;
     for (uint32_t u = 0; u < n; u++) {
-        z[u].f = (float)z[u].i * (factor * key_scale[u]);
+        z[u].f = (float)z[u].i * mmoe_scalar(factor * key_scale[u]);
         if (u == 0 || z[u].f > largest) largest = z[u].f;
     }
     for (uint32_t u = 0; u < n; u++) {
-        float e = mmoe_exp_f32(z[u].f - largest);
+        float e = mmoe_exp_f32(mmoe_scalar(z[u].f - largest));
         total[u % 4] += e;
         z[u].f = e * value_scale[u];
         if (z[u].f > m) m = z[u].f;

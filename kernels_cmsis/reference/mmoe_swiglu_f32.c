@@ -3,7 +3,7 @@
 
 void mmoe_swiglu_f32(const float *gate_up, uint32_t n, float *h) {
     for (uint32_t i = 0; i < n; i++) {
-        float g = gate_up[i];
+        float g = mmoe_scalar(gate_up[i]);
         h[i] = (g / (1.0f + mmoe_exp_f32(-g))) * gate_up[n + i];
     }
 }

@@ -83,8 +83,6 @@ def build_program(
     else:
         driver = (compiler, *target.gcc)
     host = "host_posix.c" if target.is_host else "host_arm.c"
-    if target.tick_hz:
-        defines = (*defines, f"-DSYSTICK_NS100={100_000_000_000 // target.tick_hz}")
     renames = tuple(f"-D{name}=reference_{name}" for name in reference_names())
     jobs = [(path, f"{path.parent.name}.{path.stem}.o", ()) for path in kernel_sources(target.folders)]
     if with_reference:
@@ -94,13 +92,16 @@ def build_program(
     jobs += [(path, f"{path.stem}.o", ("-fno-builtin",)) for path in (*programs, FIRMWARE / host)]
     for source, name, extra in jobs:
         _run([*driver, *C_FLAGS, optimize, *flags, *defines, *extra, *include, "-c", source, "-o", objects / name])
-    link: list[str | Path] = [*driver, *flags, *(objects / name for _, name, _ in jobs), "-o", output]
-    if not target.is_host:
-        link += [
-            "-nostdlib", "-static", "-T", FIRMWARE / "target.ld", "-Wl,-e,Reset_Handler",
-            f"-Wl,--defsym=mmoe_ram_origin={target.ram_origin}", f"-Wl,--defsym=mmoe_ram_length={target.ram_bytes}",
-        ]  # fmt: skip
-        if compiler != "zig":
-            link.append("-lgcc")
+    link: list[str | Path] = [*driver, *flags]
+    script: list[str | Path] = ["-static", "-T", FIRMWARE / "target.ld"]
+    symbols = (f"mmoe_ram_origin={target.ram_origin}", f"mmoe_ram_length={target.ram_bytes}")
+    if target.is_host:
+        script = []
+    elif compiler == "zig":  # its driver knows no --defsym
+        link = [sys.executable, "-m", "ziglang", "ld.lld"]
+        script += [f"--defsym={symbol}" for symbol in symbols]
+    else:
+        script += ["-nostdlib", *(f"-Wl,--defsym={symbol}" for symbol in symbols), "-lgcc"]
+    link += [*(objects / name for _, name, _ in jobs), *script, "-o", output]
     _run(link)
     return output

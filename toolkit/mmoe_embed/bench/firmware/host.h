@@ -9,7 +9,7 @@
 void host_print(const char *text);
 void host_print_number(uint32_t number);
 void host_exit(int code);
-/* Rises by one with each instruction on emulated cores (in steps of one tick), with each nanosecond on hosts. */
+/* SysTicks of the emulated core, nanoseconds on hosts. */
 uint64_t host_count(void);
 /* Fills the unused stack with a pattern; bytes used below the caller since. */
 void host_stack_mark(void);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Start-up and semihosting for an emulated Cortex-M; SYSTICK_NS100: hundredths of a nanosecond of one SysTick. Under
- * `-icount shift=0` an instruction takes one nanosecond. */
+ * Start-up and semihosting for an emulated Cortex-M. */
 #include <stddef.h>
 
 #include "host.h"
@@ -58,7 +57,7 @@ uint64_t host_count(void) {
     uint32_t tick = 0xFFFFFF - SYSTICK[2];
     if (tick < last_tick) wraps_seen++;
     last_tick = tick;
-    return (((uint64_t)wraps_seen << 24) + tick) * SYSTICK_NS100 / 100;
+    return ((uint64_t)wraps_seen << 24) + tick;
 }
 
 #define STACK_WORDS 1024

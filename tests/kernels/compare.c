@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every kernel against its reference, bit for bit, over random shapes and values. The reference is linked under the names
+ * reference_<kernel>. Prints "<kernel> <cases>" as each one passes; ends with 1 at the first difference. */
+#include <string.h>
+
+#include "host.h"
+#include "mmoe_kernels.h"
+#include "mmoe_private.h"
+
+#ifndef CASES
+#define CASES 200
+#endif
+#ifndef SEED
+#define SEED 1
+#endif
+
+#ifdef MMOE_HOST_CORE
+enum { WEIGHT_BYTES = 8 * 8192, MAX_N = 2048 };
+#else
+enum { WEIGHT_BYTES = 4 * 8192, MAX_N = 1024 };
+#endif
+
+#define REFERENCE(result, name, parameters) result reference_##name parameters
+REFERENCE(mmoe_status, mmoe_quantize_s8, (const float *, uint32_t, mmoe_vector *));
+REFERENCE(void, mmoe_matvec, (const mmoe_matrix *, const mmoe_vector *, float *));
+REFERENCE(void, mmoe_embed_s8, (const mmoe_matrix *, uint32_t, float *));
+REFERENCE(void, mmoe_rmsnorm_f32, (const float *, const float *, uint32_t, float, float *));
+REFERENCE(void, mmoe_add_f32, (const float *, uint32_t, float *));
+REFERENCE(void, mmoe_rotary_f32, (float *, const float *, const float *, uint32_t));
+REFERENCE(void, mmoe_swiglu_f32, (const float *, uint32_t, float *));
+REFERENCE(void, mmoe_accumulate_f32, (const float *, float, uint32_t, float *));
+REFERENCE(void, mmoe_route_f32, (const float *, uint32_t, const float *, const float *, uint32_t, uint32_t, float, uint8_t *,
+                                 float *, float *));
+REFERENCE(uint32_t, mmoe_argmax_f32, (const float *, uint32_t));
+REFERENCE(float, mmoe_exp_f32, (float));
+REFERENCE(float, mmoe_sqrt_f32, (float));
+REFERENCE(mmoe_status, mmoe_attention_s8, (const mmoe_attention *, float *, void *, uint32_t, float *, void *));
+REFERENCE(uint32_t, mmoe_crc32, (uint32_t, const void *, uint32_t));
+
+static _Alignas(16) uint8_t weights[WEIGHT_BYTES], group_scales[2048], cache_a[16384], cache_b[16384], scratch[16384];
+static _Alignas(16) uint8_t vector_a[MMOE_VECTOR_BYTES(8192)], vector_b[MMOE_VECTOR_BYTES(8192)];
+static _Alignas(16) float row_scales[MAX_N], x[8192], y_a[MAX_N * 2 + 32], y_b[MAX_N * 2 + 32], z[MAX_N * 2];
+
+static uint32_t state = SEED * 2654435761u + 1;
+static uint32_t random_bits(void) {
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state;
+}
+static uint32_t below(uint32_t n) { return random_bits() % n; }
+static float unit(void) { return (float)((int32_t)random_bits() >> 8) * 0x1p-23f; }
+
+/* Small, huge, subnormal, zero, all of one size, of any size */
+static void fill(float *to, uint32_t n, uint32_t kind) {
+    for (uint32_t i = 0; i < n; i++) {
+        float v = unit();
+        switch (kind) {
+        case 0: case 1: case 2: break;
+        case 3: v *= 0x1p-62f; break;
+        case 4: v *= 0x1p-120f; break;
+        case 5: v *= 0x1p60f; break;
+        case 6: v = mmoe_float((random_bits() & 0x80FFFFFFu) | below(2) << 23 | below(190) << 23); break;
+        case 7: v = below(3) ? 0.0f : -0.0f; break;
+        case 8: v = below(2) ? 1.0f : -1.0f; break;
+        case 9: v *= (i & 31) ? 0x1p-130f : 1.0f; break;
+        default: v = v * 40.0f; break;
+        }
+        to[i] = v;
+    }
+}
+enum { KINDS = 11 };
+
+static const char *kernel;
+static uint32_t case_number;
+static void fail(uint32_t at) {
+    host_print("DIFFERS ");
+    host_print(kernel);
+    host_print(" case ");
+    host_print_number(case_number);
+    host_print(" at ");
+    host_print_number(at);
+    host_print(" shape ");
+}
+static void check(int same, uint32_t at, uint32_t a, uint32_t b) {
+    if (same) return;
+    fail(at);
+    host_print_number(a);
+    host_print(" x ");
+    host_print_number(b);
+    host_print("\n");
+    host_exit(1);
+}
+/* y_a and y_b agree in n words, and neither was written behind them. */
+static void check_words(uint32_t n, uint32_t a, uint32_t b) {
+    for (uint32_t i = 0; i < n; i++) check(mmoe_bits(y_a[i]) == mmoe_bits(y_b[i]), i, a, b);
+    for (uint32_t i = n; i < n + 16; i++) check(mmoe_bits(y_a[i]) == 0xDEADBEEF && mmoe_bits(y_b[i]) == 0xDEADBEEF, i, a, b);
+}
+static void clear(uint32_t n) {
+    for (uint32_t i = 0; i < n + 16; i++) y_a[i] = y_b[i] = mmoe_float(0xDEADBEEF);
+}
+static uint32_t some_size(uint32_t most) {
+    uint32_t n = below(4) ? 1 + below(most < 130 ? most : 130) : 1 + below(most);
+    return below(3) ? n : (n + 31) / 32 * 32 <= most ? (n + 31) / 32 * 32 : n;
+}
+
+static void random_matrix(mmoe_matrix *w, uint32_t bits, uint32_t rows, uint32_t columns) {
+    *w = (mmoe_matrix){rows, (uint16_t)columns, (uint16_t)bits, weights, bits == 4 ? group_scales : NULL, row_scales};
+    uint32_t groups = MMOE_GROUPS(columns), tiles = (rows + 3) / 4;
+    uint32_t bytes = tiles * 4 * (bits == 8 ? MMOE_PAD(columns, 16) : 16 * groups);
+    uint32_t kind = below(4);
+    /* INT8 is -127..127; the kernels take -128 too */
+    for (uint32_t i = 0; i < bytes; i++)
+        weights[i] = kind == 0 ? 0x88 : kind == 1 ? (bits == 8 ? 0x7F : 0x77) : (uint8_t)(random_bits() >> 9);
+    for (uint32_t i = 0; i < tiles * 4 * groups && bits == 4; i++)
+        group_scales[i] = kind < 2 ? 255 : below(5) ? (uint8_t)random_bits() : 0;
+    for (uint32_t i = 0; i < tiles * 4; i++) row_scales[i] = below(20) ? (unit() + 1.0f) * 0x1p-9f + 0x1p-64f : 0.0f;
+    if (below(6) == 0)
+        for (uint32_t i = 0; i < tiles * 4; i++) row_scales[i] = 0x1p-64f;
+}
+
+static void compare_matvec(uint32_t bits, uint32_t rows, uint32_t columns) {
+    mmoe_matrix w;
+    random_matrix(&w, bits, rows, columns);
+    fill(x, columns, below(KINDS));
+    memset(vector_a, 0xA5, sizeof vector_a);
+    memset(vector_b, 0x5A, sizeof vector_b);
+    mmoe_vector *a = (mmoe_vector *)(void *)vector_a, *b = (mmoe_vector *)(void *)vector_b;
+    uint32_t bytes = MMOE_VECTOR_BYTES(columns);
+    check(mmoe_quantize_s8(x, columns, a) == MMOE_OK, 0, rows, columns);
+    check(bytes == sizeof vector_a || vector_a[bytes] == 0xA5, 1, rows, columns);
+    check(reference_mmoe_quantize_s8(x, columns, b) == MMOE_OK, 2, rows, columns);
+    check(mmoe_bits(a->scale) == mmoe_bits(b->scale), 3, rows, columns);
+    clear(rows);
+    mmoe_matvec(&w, a, y_a);
+    reference_mmoe_matvec(&w, b, y_b);
+    check_words(rows, rows, columns);
+}
+
+static void matvec_s8(void) { compare_matvec(8, 1 + below(24), some_size(WEIGHT_BYTES / 32)); }
+static void matvec_s4g32(void) { compare_matvec(4, 1 + below(24), some_size(WEIGHT_BYTES / 32)); }
+static void matvec_widest(void) { compare_matvec(case_number & 1 ? 8 : 4, 1 + below(4), 8192 - below(2) * below(64)); }
+
+static void quantize_s8(void) {
+    static const uint32_t bad[] = {0x7F800000, 0xFF800000, 0x7FC00000, 0xFFFFFFFF, 0x7F800001};
+    uint32_t n = 1 + below(200);
+    fill(x, n, below(KINDS));
+    x[below(n)] = mmoe_float(bad[below(5)]);
+    check(mmoe_quantize_s8(x, n, (mmoe_vector *)(void *)vector_a) == MMOE_E_NUMERIC, 0, 1, n);
+}
+static void embed_s8(void) {
+    mmoe_matrix w;
+    uint32_t rows = 1 + below(16), columns = some_size(MAX_N), row = below(rows);
+    random_matrix(&w, 8, rows, columns);
+    clear(columns);
+    mmoe_embed_s8(&w, row, y_a);
+    reference_mmoe_embed_s8(&w, row, y_b);
+    check_words(columns, rows, columns);
+}
+static void rmsnorm_f32(void) {
+    uint32_t n = some_size(MAX_N);
+    int in_place = below(2) != 0, weighted = below(3) != 0;
+    float eps = below(2) ? 1e-6f : 0x1p-140f;
+    fill(x, n, below(KINDS));
+    fill(z, n, below(KINDS));
+    clear(n);
+    if (in_place) memcpy(y_a, x, 4 * n), memcpy(y_b, x, 4 * n);
+    mmoe_rmsnorm_f32(in_place ? y_a : x, weighted ? z : NULL, n, eps, y_a);
+    reference_mmoe_rmsnorm_f32(in_place ? y_b : x, weighted ? z : NULL, n, eps, y_b);
+    check_words(n, 1, n);
+}
+static void add_f32(void) {
+    uint32_t n = some_size(MAX_N), kind = below(KINDS);
+    clear(n);
+    fill(x, n, kind);
+    fill(y_a, n, below(2) ? kind : below(KINDS));
+    memcpy(y_b, y_a, 4 * n);
+    mmoe_add_f32(x, n, y_a);
+    reference_mmoe_add_f32(x, n, y_b);
+    check_words(n, 1, n);
+}
+static void accumulate_f32(void) {
+    uint32_t n = some_size(MAX_N), kind = below(KINDS);
+    float gate = unit();
+    clear(n);
+    fill(x, n, kind);
+    fill(y_a, n, below(2) ? kind : below(KINDS));
+    memcpy(y_b, y_a, 4 * n);
+    mmoe_accumulate_f32(x, gate, n, y_a);
+    reference_mmoe_accumulate_f32(x, gate, n, y_b);
+    check_words(n, 1, n);
+}
+static void rotary_f32(void) {
+    uint32_t n = 2 * (1 + below(40));
+    clear(n);
+    fill(y_a, n, below(KINDS));
+    memcpy(y_b, y_a, 4 * n);
+    fill(x, n, 0);
+    mmoe_rotary_f32(y_a, x, x + n / 2, n);
+    reference_mmoe_rotary_f32(y_b, x, x + n / 2, n);
+    check_words(n, 1, n);
+}
+static void swiglu_f32(void) {
+    uint32_t n = some_size(MAX_N / 2);
+    int in_place = below(2) != 0;
+    clear(2 * n);
+    fill(x, 2 * n, below(3) ? 10 : below(KINDS));
+    if (in_place) memcpy(y_a, x, 8 * n), memcpy(y_b, x, 8 * n);
+    mmoe_swiglu_f32(in_place ? y_a : x, n, y_a);
+    reference_mmoe_swiglu_f32(in_place ? y_b : x, n, y_b);
+    check_words(in_place ? 2 * n : n, 1, n);
+}
+static void route_f32(void) {
+    uint32_t n = some_size(256), experts = 1 + below(below(4) ? 16 : 255), top_k = 1 + below(experts < 16 ? experts : 16);
+    if (n * experts * 4 > WEIGHT_BYTES) n = WEIGHT_BYTES / 4 / experts;
+    float *matrix = (float *)(void *)weights, scaling = unit() + 2.0f;
+    uint8_t chosen_a[16], chosen_b[16];
+    fill(x, n, below(KINDS - 1));
+    fill(matrix, n * experts, below(4) ? 0 : below(KINDS - 1));
+    fill(z, experts, below(2) ? 0 : 7); /* equal scores too */
+    clear(top_k);
+    mmoe_route_f32(x, n, matrix, z, experts, top_k, scaling, chosen_a, y_a, (float *)(void *)scratch);
+    reference_mmoe_route_f32(x, n, matrix, z, experts, top_k, scaling, chosen_b, y_b, (float *)(void *)scratch);
+    check(memcmp(chosen_a, chosen_b, top_k) == 0, 0, experts, n);
+    check_words(top_k, experts, n);
+}
+static void argmax_f32(void) {
+    uint32_t n = some_size(MAX_N);
+    fill(x, n, below(KINDS));
+    if (below(2)) x[below(n)] = x[below(n)] = 3.0f;
+    check(mmoe_argmax_f32(x, n) == reference_mmoe_argmax_f32(x, n), 0, 1, n);
+}
+static void exp_f32(void) {
+    for (uint32_t i = 0; i < 64; i++) {
+        float v = below(2) ? unit() * 100.0f : mmoe_float(random_bits());
+        check(mmoe_bits(mmoe_exp_f32(v)) == mmoe_bits(reference_mmoe_exp_f32(v)), 0, mmoe_bits(v), 0);
+    }
+}
+static void sqrt_f32(void) {
+    for (uint32_t i = 0; i < 64; i++) {
+        float v = mmoe_float(random_bits() & 0x7FFFFFFF);
+        if (mmoe_bits(v) > 0x7F800000) continue;
+        check(mmoe_bits(mmoe_sqrt_f32(v)) == mmoe_bits(reference_mmoe_sqrt_f32(v)), 0, mmoe_bits(v), 0);
+    }
+}
+static void attention_s8(void) {
+    uint32_t kv_heads = 1 + below(2), group = 1 + below(4), dim = 2 * (1 + below(24));
+    if (below(2)) dim = 32;
+    uint32_t context = 1 + below(40), heads = kv_heads * group;
+    while (MMOE_KV_BYTES(kv_heads, context, dim) > sizeof cache_a ||
+           MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, dim) + 16 > sizeof scratch)
+        context /= 2;
+    float *rotation = x + 2048;
+    fill(rotation, 2u * context * dim, 0);
+    mmoe_attention a = {(uint16_t)heads, (uint16_t)kv_heads, (uint16_t)dim, (uint16_t)context, (uint16_t)below(2), 1e-6f,
+                        rotation, rotation + context * dim};
+    memset(cache_a, 0xA5, sizeof cache_a);
+    memset(cache_b, 0x5A, sizeof cache_b);
+    uint32_t n = (heads + 2u * kv_heads) * dim, kind = below(3) ? 10 : below(KINDS);
+    for (uint32_t position = 0; position < context; position++) {
+        clear(n);
+        fill(y_a, n, below(8) ? kind : below(KINDS));
+        memcpy(y_b, y_a, 4 * n);
+        memset(scratch, 0xA5, sizeof scratch);
+        mmoe_status status = mmoe_attention_s8(&a, y_a, cache_a, position, z, scratch);
+        uint32_t bytes = MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, dim);
+        check(scratch[bytes] == 0xA5, bytes, context, dim);
+        memcpy(x, z, 4u * heads * dim);
+        check(status == reference_mmoe_attention_s8(&a, y_b, cache_b, position, z, scratch), 0, context, dim);
+        check_words(n, context, dim);
+        if (status != MMOE_OK) break;
+        for (uint32_t i = 0; i < heads * dim; i++) check(mmoe_bits(x[i]) == mmoe_bits(z[i]), 10000 + i, context, dim);
+        uint32_t cache_bytes = MMOE_KV_BYTES(kv_heads, context, dim);
+        check(cache_bytes == sizeof cache_a || cache_a[cache_bytes] == 0xA5, 20000, context, dim);
+    }
+}
+static void crc32(void) {
+    uint32_t n = below(300), start = below(16);
+    for (uint32_t i = 0; i < 320; i++) weights[i] = (uint8_t)random_bits();
+    check(mmoe_crc32(7, weights + start, n) == reference_mmoe_crc32(7, weights + start, n), 0, start, n);
+    check(mmoe_crc32(0, "123456789", 9) == 0xCBF43926, 1, 0, 0);
+}
+
+static void compare(const char *name, void (*run)(void), uint32_t cases) {
+    kernel = name;
+    for (case_number = 0; case_number < cases; case_number++) run();
+    host_print(name);
+    host_print(" ");
+    host_print_number(cases);
+    host_print("\n");
+}
+
+int main(void) {
+    compare("mmoe_matvec_s8", matvec_s8, CASES);
+    compare("mmoe_matvec_s4g32", matvec_s4g32, CASES);
+    compare("mmoe_matvec_widest", matvec_widest, CASES / 40 + 8);
+    compare("mmoe_quantize_s8", quantize_s8, CASES);
+    compare("mmoe_embed_s8", embed_s8, CASES);
+    compare("mmoe_rmsnorm_f32", rmsnorm_f32, CASES);
+    compare("mmoe_add_f32", add_f32, CASES);
+    compare("mmoe_accumulate_f32", accumulate_f32, CASES);
+    compare("mmoe_rotary_f32", rotary_f32, CASES);
+    compare("mmoe_swiglu_f32", swiglu_f32, CASES);
+    compare("mmoe_route_f32", route_f32, CASES / 2);
+    compare("mmoe_argmax_f32", argmax_f32, CASES);
+    compare("mmoe_exp_f32", exp_f32, CASES);
+    compare("mmoe_sqrt_f32", sqrt_f32, CASES);
+    compare("mmoe_attention_s8", attention_s8, CASES / 8);
+    compare("mmoe_crc32", crc32, CASES);
+    return 0;
+}

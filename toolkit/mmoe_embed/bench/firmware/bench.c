@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Measures every kernel on the core it runs on; prints one line a kernel and shape:
+ * kernel rows columns batch macs count calls stack
+ * count: instructions (hosts: nanoseconds) of `calls` calls, the price of an empty call taken off. */
+#include <string.h>
+
+#include "host.h"
+#include "mmoe_kernels.h"
+
+#ifndef CALLS
+#define CALLS 8
+#endif
+
+enum { ROWS = 512, COLUMNS = 256, BATCH = 16, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 32, CONTEXT = 128, EXPERTS = 16, TOP_K = 2 };
+
+static _Alignas(16) int8_t weights[ROWS * COLUMNS];
+static _Alignas(16) uint8_t group_scales[ROWS * COLUMNS / 32];
+static _Alignas(16) float row_scales[ROWS], x[2 * ROWS], y[BATCH * ROWS], bias[EXPERTS];
+static _Alignas(16) uint8_t vectors[BATCH * MMOE_VECTOR_BYTES(COLUMNS)];
+static _Alignas(16) uint8_t cache[MMOE_KV_BYTES(KV_HEADS, CONTEXT, HEAD_DIM)];
+static _Alignas(16) uint8_t scratch[MMOE_ATTENTION_SCRATCH_BYTES(HEADS, KV_HEADS, CONTEXT, HEAD_DIM)];
+static uint8_t chosen[TOP_K];
+static float gates[TOP_K];
+
+static uint32_t rows, columns, batch;
+static mmoe_matrix matrix;
+static mmoe_vector *const vector = (mmoe_vector *)(void *)vectors;
+
+static const mmoe_attention attention = {HEADS, KV_HEADS, HEAD_DIM, CONTEXT, 1, 1e-6f, x + 2 * ROWS - 32, x + 2 * ROWS - 64};
+
+static void run_nothing(void) { __asm__ volatile(""); }
+static void run_matvec(void) { mmoe_matvec(&matrix, vector, y); }
+static void run_quantize(void) { (void)mmoe_quantize_s8(x, columns, vector); }
+static void run_embed(void) { mmoe_embed_s8(&matrix, 5, y); }
+static void run_rmsnorm(void) { mmoe_rmsnorm_f32(x, row_scales, columns, 1e-6f, y); }
+static void run_add(void) { mmoe_add_f32(x, columns, y); }
+static void run_accumulate(void) { mmoe_accumulate_f32(x, 0.25f, columns, y); }
+static void run_swiglu(void) { mmoe_swiglu_f32(x, columns, y); }
+static void run_rotary(void) { mmoe_rotary_f32(y, attention.cosine, attention.sine, HEAD_DIM); }
+static void run_argmax(void) { y[0] = (float)mmoe_argmax_f32(x, columns); }
+static void run_route(void) {
+    mmoe_route_f32(x, columns, (const float *)(const void *)weights, bias, EXPERTS, TOP_K, 1.0f, chosen, gates, y);
+}
+static void run_attention(void) {
+    memcpy(y, x, sizeof(float) * (HEADS + 2 * KV_HEADS) * HEAD_DIM);
+    (void)mmoe_attention_s8(&attention, y, cache, rows - 1, y + 512, scratch);
+}
+static void run_crc(void) { y[0] = (float)(mmoe_crc32(0, weights, columns) & 1); }
+
+static uint64_t empty;
+
+static void measure(const char *name, void (*run)(void), uint32_t macs) {
+    run(); /* fills the attention's cache, warms a host's */
+    host_stack_mark();
+    run();
+    uint32_t stack = host_stack_used();
+    uint64_t start = host_count();
+    for (uint32_t i = 0; i < CALLS; i++) run();
+    uint64_t count = host_count() - start;
+    const uint32_t numbers[] = {rows, columns, batch, macs, (uint32_t)(count > empty ? count - empty : 0), CALLS, stack};
+    host_print(name);
+    for (uint32_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        host_print(" ");
+        host_print_number(numbers[i]);
+    }
+    host_print("\n");
+}
+
+static void measure_matvec(uint16_t bits, uint32_t row_count, uint16_t column_count) {
+    rows = row_count, columns = column_count;
+    matrix = (mmoe_matrix){row_count, column_count, bits, weights, bits == 4 ? group_scales : NULL, row_scales};
+    (void)mmoe_quantize_s8(x, columns, vector);
+    measure(bits == 8 ? "mmoe_matvec_s8" : "mmoe_matvec_s4g32", run_matvec, rows * columns);
+}
+
+int main(void) {
+    uint32_t state = 1;
+    for (uint32_t i = 0; i < sizeof weights; i++) {
+        state = state * 1664525u + 1013904223u;
+        weights[i] = (int8_t)((int32_t)(state >> 24) - 128);
+    }
+    for (uint32_t i = 0; i < sizeof group_scales; i++) group_scales[i] = (uint8_t)(i * 37 + 1);
+    for (uint32_t i = 0; i < ROWS; i++) row_scales[i] = 0.001f * (float)(i % 13 + 1);
+    for (uint32_t i = 0; i < 2 * ROWS; i++) {
+        state = state * 1664525u + 1013904223u;
+        x[i] = (float)((int32_t)(state >> 16) - 32768) * 0x1p-14f;
+    }
+    batch = 1;
+    uint64_t start = host_count();
+    for (uint32_t i = 0; i < CALLS; i++) run_nothing();
+    empty = host_count() - start;
+
+    static const uint16_t shapes[][2] = {{512, 256}, {256, 128}, {128, 512}, {130, 100}};
+    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        measure_matvec(8, shapes[i][0], shapes[i][1]);
+        measure_matvec(4, shapes[i][0], shapes[i][1]);
+    }
+    matrix = (mmoe_matrix){ROWS, COLUMNS, 8, weights, NULL, row_scales};
+    rows = 1, columns = 256;
+    measure("mmoe_quantize_s8", run_quantize, columns);
+    measure("mmoe_embed_s8", run_embed, columns);
+    measure("mmoe_rmsnorm_f32", run_rmsnorm, columns);
+    measure("mmoe_add_f32", run_add, columns);
+    measure("mmoe_accumulate_f32", run_accumulate, columns);
+    measure("mmoe_swiglu_f32", run_swiglu, columns);
+    measure("mmoe_argmax_f32", run_argmax, columns);
+    measure("mmoe_crc32", run_crc, columns);
+    columns = HEAD_DIM;
+    measure("mmoe_rotary_f32", run_rotary, columns);
+    for (uint32_t i = 0; i < EXPERTS * COLUMNS; i++) {
+        float value = x[i % ROWS] * 0.125f;
+        memcpy(weights + 4 * i, &value, sizeof value);
+    }
+    rows = EXPERTS, columns = COLUMNS;
+    measure("mmoe_route_f32", run_route, rows * columns);
+    for (rows = 1; rows < CONTEXT; rows++) run_attention();
+    rows = 64, columns = HEADS * HEAD_DIM;
+    measure("mmoe_attention_s8", run_attention, 2 * rows * columns);
+    return 0;
+}
