@@ -36,6 +36,9 @@ static inline float mmoe_scalar(float x) {
 /* Nearest integer, ties to even; |x| <= 2^22. Adding 1.5 * 2^23 leaves the integer in the low bits. */
 static inline int32_t mmoe_rint(float x) { return (int32_t)(mmoe_bits(x + 0x1.8p23f) - 0x4B400000u); }
 
+/* max |x_i|; infinite or NaN when an x is */
+float mmoe_largest_f32(const float *x, uint32_t n);
+
 /* mmoe_quantize_s8 into plain int8 (n), without padding. */
 mmoe_status mmoe_quantize_row_s8(const float *x, uint32_t n, int8_t *q, float *scale);
 

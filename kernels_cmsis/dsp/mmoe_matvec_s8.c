@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mmoe_dsp.h"
+
+typedef struct {
+    const int8_t *weights;
+    const uint32_t *input;
+    uint32_t blocks; /* of 16 columns */
+    mmoe_word *sums;
+    uint32_t tiles; /* of four rows, at least 1 */
+} mmoe_tiles;
+
+/* r0 weights, r1 input, r2..r5 input words, r6 weight word, r7 its expansion, r8..r11 sums, r12 end of the input */
+#define ROW(offset, s, x0, x1)          \
+    "ldr r6, [r0, #" offset "]\n"       \
+    "sxtb16 r7, r6\n"                   \
+    "sxtb16 r6, r6, ror #8\n"           \
+    "smlad " s ", r7, " x0 ", " s "\n"  \
+    "smlad " s ", r6, " x1 ", " s "\n"
+#define COLUMNS_8(o0, o1, o2, o3, p0, p1, p2, p3)                                                         \
+    "ldmia r1!, {r2-r5}\n" ROW(o0, "r8", "r2", "r3") ROW(o1, "r9", "r2", "r3") ROW(o2, "r10", "r2", "r3") \
+    ROW(o3, "r11", "r2", "r3") ROW(p0, "r8", "r4", "r5") ROW(p1, "r9", "r4", "r5")                        \
+    ROW(p2, "r10", "r4", "r5") ROW(p3, "r11", "r4", "r5")
+
+static MMOE_NAKED void sum_tiles(MMOE_UNUSED const mmoe_tiles *tiles) {
+    __asm__("push {r4-r11, lr}\n"
+            "ldrd r3, lr, [r0, #12]\n" /* sums, tiles */
+            "ldrd r1, r2, [r0, #4]\n"
+            "ldr r0, [r0]\n"
+            "add r12, r1, r2, lsl #5\n"
+            "lsl r2, r2, #5\n"
+            "push {r2, r3, r4, lr}\n"  /* bytes of the input, sums, -, tiles */
+            "0:\n"
+            "movs r2, #0\n"
+            "mov r8, r2\n"
+            "mov r9, r2\n"
+            "mov r10, r2\n"
+            "mov r11, r2\n"
+            "1:\n"
+            COLUMNS_8("0", "16", "32", "48", "4", "20", "36", "52")
+            COLUMNS_8("8", "24", "40", "56", "12", "28", "44", "60")
+            "adds r0, r0, #64\n"
+            "cmp r1, r12\n"
+            "bne 1b\n"
+            "ldrd r2, r3, [sp]\n"
+            "subs r1, r1, r2\n"
+            "stmia r3!, {r8-r11}\n"
+            "str r3, [sp, #4]\n"
+            "subs lr, lr, #1\n"
+            "bne 0b\n"
+            "add sp, sp, #16\n"
+            "pop {r4-r11, pc}\n");
+}
+
+void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+    mmoe_tiles tiles = {w->weights, mmoe_vector_const_words(x), MMOE_PAD(w->columns, 16u) / 16, (mmoe_word *)(void *)y,
+                        w->rows / 4};
+    if (tiles.tiles) sum_tiles(&tiles);
+    mmoe_scale_sums(tiles.sums, w->rows & ~3u, x->scale, w->row_scales);
+    if (w->rows & 3) {
+        mmoe_word rest[4];
+        const uint32_t row = w->rows & ~3u;
+        const mmoe_tiles last = {tiles.weights + row * 16 * tiles.blocks, tiles.input, tiles.blocks, rest, 1};
+        sum_tiles(&last);
+        mmoe_scale_sums(rest, 4, x->scale, w->row_scales + row);
+        memcpy(y + row, rest, (w->rows & 3) * sizeof *y);
+    }
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mmoe_dsp.h"
+
+static inline uint32_t pack(float low, float high) {
+    uint32_t result, a = mmoe_bits(low + 0x1.8p23f), b = mmoe_bits(high + 0x1.8p23f);
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector) {
+    uint32_t *words = mmoe_vector_words(vector), *end = words + MMOE_PAD(n, 32) / 2;
+    const float m = mmoe_largest_f32(x, n);
+    if (mmoe_bits(m) >= 0x7F800000u) return MMOE_E_NUMERIC;
+    if (m < MMOE_TINY) {
+        vector->scale = 0.0f;
+        memset(words, 0, 2 * MMOE_PAD(n, 32));
+        return MMOE_OK;
+    }
+    vector->scale = m / 127.0f;
+    const float inverse = 127.0f / m;
+    for (; n >= 4; n -= 4, x += 4, words += 2) {
+        words[0] = pack(x[0] * inverse, x[2] * inverse);
+        words[1] = pack(x[1] * inverse, x[3] * inverse);
+    }
+    if (n) {
+        words[0] = pack(x[0] * inverse, n > 2 ? x[2] * inverse : 0.0f);
+        words[1] = pack(n > 1 ? x[1] * inverse : 0.0f, 0.0f);
+        words += 2;
+    }
+    for (; words < end; words++) *words = 0;
+    return MMOE_OK;
+}
