@@ -7,11 +7,12 @@
 #define PLACED(section_name) __attribute__((section(".bss." section_name), aligned(16)))
 #define AT_LEAST_1(n) MMOE_MAX(1, n)
 
-enum { EXPERTS = MMOE_MODEL_LAYERS * MMOE_MODEL_EXPERTS, ROUTES = 2 * MMOE_MODEL_LAYERS * MMOE_MODEL_TOP_K };
+#define EXPERTS (MMOE_MODEL_LAYERS * MMOE_MODEL_EXPERTS)
+#define ROUTES (2 * MMOE_MODEL_LAYERS * MMOE_MODEL_TOP_K)
 
 _Static_assert(MMOE_MODEL_TOP_K <= MMOE_MAX_TOP_K, "more experts a token than the runtime handles");
 _Static_assert(MMOE_MODEL_EXPERT_BYTES % 16 == 0, "expert pages are padded to 16 bytes");
-_Static_assert(MMOE_MODEL_SLOTS == 0 || MMOE_MODEL_SLOTS > MMOE_MODEL_TOP_K || MMOE_MODEL_SLOTS >= EXPERTS,
+_Static_assert(MMOE_MODEL_SLOTS == 0 || MMOE_MODEL_SLOTS - MMOE_MODEL_TOP_K > 0 || MMOE_MODEL_SLOTS >= (int)EXPERTS,
                "fewer expert slots than top_k + 1");
 _Static_assert(EXPERTS < MMOE_NO_SLOT && MMOE_MODEL_SLOTS < MMOE_NO_SLOT, "expert numbers are 16 bits");
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The firmware as a program: `--listen 127.0.0.1:PORT` (0: any free one) serves one client after the other and says on
- * standard output where; `--stdio` talks over the standard streams. Ends on SIGTERM or SIGINT. */
+ * The firmware as a program: `--listen 127.0.0.1:PORT` (0, the default: any free one) serves one client after the other and
+ * says on standard output where; `--stdio` talks over the standard streams. Ends on SIGTERM or SIGINT. */
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,7 +22,7 @@ static void stop(int signal_number) {
 }
 
 static int fail_usage(void) {
-    fputs("usage: program --listen 127.0.0.1:PORT | --stdio\n", stderr);
+    fputs("usage: program [--listen 127.0.0.1:PORT | --stdio]\n", stderr);
     return 2;
 }
 
@@ -58,8 +58,8 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     if (argc == 2 && strcmp(argv[1], "--stdio") == 0) {
         host_port_open(-1);
-    } else if (argc == 3 && strcmp(argv[1], "--listen") == 0) {
-        const int listener = listen_on(argv[2]);
+    } else if (argc == 1 || (argc == 3 && strcmp(argv[1], "--listen") == 0)) {
+        const int listener = listen_on(argc == 1 ? "127.0.0.1:0" : argv[2]);
         if (listener < 0) return 1;
         host_port_open(listener);
     } else {
