@@ -13,7 +13,7 @@ from mmoe_embed.serial.port import Port
 
 @pytest.fixture(autouse=True)
 def _close_without_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pyserial sleeps 0.3 s after it has closed a socket."""
+    """Pyserial sleeps 0.3 s after it has closed a socket."""
     monkeypatch.setattr("serial.urlhandler.protocol_socket.time", SimpleNamespace(sleep=lambda _: None))
 
 

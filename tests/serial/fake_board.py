@@ -240,9 +240,9 @@ class HostileLine:
             if not select.select([self._server], [], [], 0.02)[0]:
                 continue
             client, _ = self._server.accept()
-            with client, socket.create_connection(("127.0.0.1", self._target)) as board:
-                with contextlib.suppress(OSError):
-                    self._carry(client, board)
+            board = socket.create_connection(("127.0.0.1", self._target))
+            with client, board, contextlib.suppress(OSError):
+                self._carry(client, board)
 
     def _carry(self, client: socket.socket, board: socket.socket) -> None:
         other = {client: board, board: client}

@@ -15,9 +15,7 @@ from mmoe_embed.serial.frames import (
     encode_frame,
 )
 
-frames = st.builds(
-    Frame, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=MAX_PAYLOAD_BYTES)
-)
+frames = st.builds(Frame, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=MAX_PAYLOAD_BYTES))
 
 
 @given(frames)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
 from mmoe_embed.serial.frames import MAX_PAYLOAD_BYTES
-from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError
+from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError, RoundTrip
 
 PROTOCOL_ABI = 1
-_SMALLEST_CHUNK = 8  # logits in one reply on the worst line
+_SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
 _RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES = range(0x02, 0x0B)
 
@@ -140,8 +139,8 @@ class BoardClient:
         self.link = link
         self.identity: Identity | None = None
         self._step_patience_s = step_patience_s
-        self._slowest_step_s: float | None = None  # None until one was timed
-        self._logits_chunk = 256
+        self._step_pace = RoundTrip(0.5, 2 * link.least_wait_s, step_patience_s / 4)
+        self._piece_bytes = 1024
         self._position = 0
 
     def close(self) -> None:
@@ -229,30 +228,11 @@ class BoardClient:
     def logits(self) -> NDArray[np.float32]:
         """All logits of the last step, float32 (vocabulary). On a bad line they come in smaller pieces."""
         vocab_size = self._known().vocab_size
-        parts: list[bytes] = []
-        first = 0
-        while first < vocab_size:
-            count = min(self._logits_chunk, vocab_size - first)
-            transfer_s = 40 * count / self.link.port.baud
-            patience_s = 1.0 + 3 * transfer_s if count > _SMALLEST_CHUNK else 20.0
-            try:
-                part = self._ask(
-                    "logits",
-                    _LOGITS,
-                    struct.pack("<IH", first, count),
-                    reply_bytes=4 * count,
-                    patience_s=patience_s,
-                )
-            except NoReplyError:
-                if count <= _SMALLEST_CHUNK:
-                    raise
-                self._logits_chunk = max(_SMALLEST_CHUNK, count // 4)
-                continue
-            if len(part) != 4 * count:
-                raise self._malformed("logits", part)
-            parts.append(part)
-            first += count
-        return np.frombuffer(b"".join(parts), dtype="<f4").astype(np.float32, copy=False)
+        data = b""
+        while len(data) < 4 * vocab_size:
+            first = len(data) // 4
+            data += self._ask_piece("logits", _LOGITS, first, min(vocab_size - first, 256), item_bytes=4)
+        return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
 
     def checked_logits(self, step: Step) -> NDArray[np.float32]:
         """All logits of `step`, whose CRC-32 the board gave with it.
@@ -280,9 +260,7 @@ class BoardClient:
         ops: list[OpProfile] = []
         item = struct.Struct("<QI")
         while True:
-            payload = self._ask("profile", _PROFILE, struct.pack("<HH", len(ops), 64), reply_bytes=2 + 64 * item.size)
-            if len(payload) < 2 or (len(payload) - 2) % item.size:
-                raise self._malformed("profile", payload)
+            payload = self._ask_piece("profile", _PROFILE, len(ops), 64, item_bytes=item.size, head_bytes=2)
             total = struct.unpack_from("<H", payload)[0]
             part = [OpProfile(*values) for values in item.iter_unpack(payload[2:])]
             ops += part
@@ -293,14 +271,14 @@ class BoardClient:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, by the board's tokenizer."""
-        payload = self._ask("encode", _ENCODE, self._text_bytes(text), reply_bytes=2 * len(text), work_s=1.0)
+        payload = self._ask("encode", _ENCODE, self._text_bytes(text), reply_bytes=2 * len(text))
         if len(payload) % 2:
             raise self._malformed("encode", payload)
         return list(struct.unpack(f"<{len(payload) // 2}H", payload))
 
     def prompt(self, text: str) -> int:
         """Start a request: prefix, text and suffix are run; returns how many tokens that were."""
-        tokens = self._work("prompt", _PROMPT, self._text_bytes(text), "<H", scale=64)[0]
+        tokens = self._work("prompt", _PROMPT, self._text_bytes(text), "<H", scale=32)[0]
         self._position = int(tokens)
         return int(tokens)
 
@@ -353,14 +331,14 @@ class BoardClient:
         return self._fixed(name, self._work_bytes(name, kind, payload, scale=scale), layout)
 
     def _work_bytes(self, name: str, kind: int, payload: bytes, *, scale: int = 1) -> bytes:
-        """A request that runs the model: the time-out follows what steps have taken so far."""
-        known = self._slowest_step_s
-        work_s = (2.0 if known is None else max(0.1, 4 * known)) * scale
-        retries, started = self.link.retries, time.monotonic()
-        reply = self._ask(name, kind, payload, work_s=work_s, patience_s=self._step_patience_s * min(scale, 8))
-        if self.link.retries == retries and scale == 1:
-            self._slowest_step_s = max(known or 0.0, time.monotonic() - started)
-        return reply
+        """A request that runs the model."""
+        patience_s = self._step_patience_s
+        pace = self._step_pace
+        if scale > 1:  # many steps: waits as long as that many, and teaches nothing about one
+            patience_s *= min(scale, 8)
+            wait_s = min(10.0, scale * pace.timeout_s)
+            pace = RoundTrip(wait_s, wait_s, wait_s)
+        return self._ask(name, kind, payload, pace=pace, patience_s=patience_s)
 
     def _ask(
         self,
@@ -369,10 +347,10 @@ class BoardClient:
         payload: bytes = b"",
         *,
         reply_bytes: int = 64,
-        work_s: float | None = None,
+        pace: RoundTrip | None = None,
         patience_s: float = 10.0,
     ) -> bytes:
-        reply = self.link.request(kind, payload, reply_bytes=reply_bytes, work_s=work_s, patience_s=patience_s)
+        reply = self.link.request(kind, payload, reply_bytes=reply_bytes, pace=pace, patience_s=patience_s)
         if len(reply) < 4:
             raise self._malformed(name, reply)
         status = struct.unpack_from("<i", reply)[0]
@@ -381,6 +359,31 @@ class BoardClient:
                 self._notice_reset()
             raise StatusError(status, name, self.link.port.url)
         return reply[4:]
+
+    def _ask_piece(
+        self, name: str, kind: int, first: int, count: int, *, item_bytes: int, head_bytes: int = 0
+    ) -> bytes:
+        """Items from `first`, at most `count` of them; fewer where long replies do not come through.
+
+        Where the request has no head, exactly the number asked for is right; with one, fewer at the end are too.
+        """
+        while True:
+            asked = min(count, max(1, self._piece_bytes // item_bytes))
+            reply_bytes = head_bytes + asked * item_bytes
+            last_resort = self._piece_bytes <= _SMALLEST_PIECE_BYTES
+            patience_s = 20.0 if last_resort else 1.0 + 30 * reply_bytes / self.link.port.baud
+            request = struct.pack("<IH" if kind == _LOGITS else "<HH", first, asked)
+            try:
+                reply = self._ask(name, kind, request, reply_bytes=reply_bytes, patience_s=patience_s)
+            except NoReplyError:
+                if last_resort:
+                    raise
+                self._piece_bytes //= 4
+                continue
+            items, rest = divmod(len(reply) - head_bytes, item_bytes)
+            if rest or items < 0 or items > asked or (items < asked and not head_bytes):
+                raise self._malformed(name, reply)
+            return reply
 
     def _notice_reset(self) -> None:
         """Raise ResetError when a failure comes from a board that has started again."""

@@ -11,13 +11,31 @@ from mmoe_embed.serial.port import Port
 
 IDENTIFY = 0x01
 _DRAIN_S = 0.05
-_LEAST_LATENCY_S = 0.05  # above the 16 ms that USB adapters hold bytes back
-_MOST_LATENCY_S = 0.4
+_LEAST_WAIT_S = {True: 0.05, False: 0.02}  # a device: USB adapters hold bytes back for 16 ms
 _BITS_PER_BYTE = 10  # 8N1
 
 
 class NoReplyError(DeviceError):
     """A request was sent several times and no intact reply came."""
+
+
+class RoundTrip:
+    """How long to wait for a reply: smoothed time plus four deviations, as TCP does it (RFC 6298, 2)."""
+
+    def __init__(self, first_s: float, least_s: float, most_s: float) -> None:
+        self.timeout_s = first_s
+        self._least_s, self._most_s = least_s, most_s
+        self._mean_s: float | None = None
+        self._deviation_s = 0.0
+
+    def learn(self, taken_s: float) -> None:
+        """Take the time of a request that was sent once."""
+        if self._mean_s is None:
+            self._mean_s, self._deviation_s = taken_s, taken_s / 2
+        else:
+            self._deviation_s += (abs(taken_s - self._mean_s) - self._deviation_s) / 4
+            self._mean_s += (taken_s - self._mean_s) / 8
+        self.timeout_s = min(self._most_s, max(self._least_s, self._mean_s + 4 * self._deviation_s))
 
 
 class Link:
@@ -28,6 +46,7 @@ class Link:
 
     Attributes:
         retries: requests sent again so far.
+        least_wait_s: no reply is given up sooner.
         reader: what came in, for diagnosis.
     """
 
@@ -35,8 +54,8 @@ class Link:
         self.port = port
         self.reader = FrameReader()
         self.retries = 0
-        self._slowest_s = 0.0
-        self._latency_s = _MOST_LATENCY_S
+        self.least_wait_s = _LEAST_WAIT_S["://" not in port.url]
+        self._pace = RoundTrip(0.4, self.least_wait_s, 1.0)
         # Not always 1: a board remembers the last request of the session before this one.
         self._sequence = first_sequence or random.randrange(1, 256)
 
@@ -58,7 +77,7 @@ class Link:
         payload: bytes = b"",
         *,
         reply_bytes: int = 64,
-        work_s: float | None = None,
+        pace: RoundTrip | None = None,
         patience_s: float = 10.0,
     ) -> bytes:
         """Send a request and return the payload of its reply.
@@ -67,8 +86,8 @@ class Link:
             kind: request type.
             payload: what goes with it.
             reply_bytes: about how long the reply is, for the first time-out.
-            work_s: how long the board may take before it answers, doubled for every repetition; None for
-                requests that run no model: then what such requests have taken so far decides.
+            pace: what requests of this kind have taken so far, and what this one teaches; the wait is doubled
+                for every repetition. None for requests that run no model.
             patience_s: give up after this long altogether.
 
         Raises:
@@ -82,7 +101,8 @@ class Link:
             self._sequence = sequence % 255 + 1
         wire = encode_frame(Frame(kind, sequence, payload))
         transfer_s = (len(wire) + reply_bytes + 16) * _BITS_PER_BYTE / self.port.baud
-        first_wait_s = (self._latency_s if work_s is None else work_s) + transfer_s
+        pace = pace or self._pace
+        first_wait_s = pace.timeout_s + transfer_s
         end = time.monotonic() + patience_s
         sent = 0
         while sent == 0 or time.monotonic() < end:
@@ -90,11 +110,11 @@ class Link:
             # A zero first: it ends whatever damage left half a frame in the board's buffer.
             self.port.write(b"\0" + wire if sent else wire)
             started = time.monotonic()
-            reply = self._await(kind | REPLY, sequence, min(end, started + first_wait_s * 2 ** min(sent, 4)))
+            reply = self._await(kind | REPLY, sequence, min(end, started + first_wait_s * 2 ** min(sent, 2)))
             sent += 1
             if reply is not None:
-                if work_s is None and sent == 1:
-                    self._learn_latency(time.monotonic() - started)
+                if sent == 1:
+                    pace.learn(time.monotonic() - started)
                 if sent > 1 and sequence == 0:
                     self.drain()  # identify has no sequence: a second reply must not answer the next one
                 return reply
@@ -123,10 +143,6 @@ class Link:
         text = noise.decode("ascii", "replace").strip().splitlines() or [""]
         return f"text came but no frames, the last line is {text[-1][:60]!r}"
 
-    def _learn_latency(self, taken_s: float) -> None:
-        self._slowest_s = max(0.98 * self._slowest_s, taken_s)
-        self._latency_s = min(_MOST_LATENCY_S, max(_LEAST_LATENCY_S, 4 * self._slowest_s))
-
     def _suggest(self) -> str:
         holders = self.port.find_holders()
         if holders:
@@ -141,8 +157,14 @@ class Link:
         return "is mmoe-embed's firmware on the board? mmoe-embed flash BUILD"
 
     def _await(self, kind: int, sequence: int, end: float) -> bytes | None:
+        """The reply, or None when it has not come, or has come damaged and the line is quiet again."""
+        damaged = self.reader.damaged
         while (left := end - time.monotonic()) > 0:
-            for frame in self.reader.feed(self.port.read(left)):
+            spoilt = self.reader.damaged > damaged
+            data = self.port.read(min(left, self.least_wait_s) if spoilt else left)
+            if not data and spoilt:
+                return None
+            for frame in self.reader.feed(data):
                 if frame.type == kind and frame.sequence == sequence:
                     return frame.payload
         return None
