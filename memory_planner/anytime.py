@@ -23,10 +23,10 @@ STRATEGIES = ((1, True), (0, False), (3, True), (1, False), (2, True), (4, True)
 CLASSIC = 5
 KEYS = ("W", "A", "T", "L", "U", "S", "TA", "WA", "UT", "LT", "AT", "WS", "TW", "R", "TR", "WR", "AR", "LR", "UR", "SR")
 CLASSIC_KEYS = ("WAT", "TAW", "TWA")
-# Where between bound and incumbent the trials aim, in 64ths: the bound every other time, the rest by bisection.
-AIMS = (0, 63, 0, 32, 0, 48, 0, 16, 0, 56, 8, 63)
+# Where between bound and incumbent the trials aim, in 64ths; 63 is just below the incumbent.
+AIMS = (63, 32, 16, 48, 0, 63, 24, 40, 8, 56, 0, 63, 32)
 BOUND_TRIALS = 48  # at the bound alone before the trials spread out
-TRIAL_NODES = 1500
+TRIAL_NODES = 1000
 SLOW_BASELINES = 3000  # buffers; above, the baselines written in Python are left out
 EXACT_LIMIT = 25_000  # buffers; above, one placement of the exact search costs too much
 
@@ -164,7 +164,7 @@ class Scheduler:
         self.instance = Instance(*self.arrays, options.memory_limit_bytes, options.mask)
         best.raise_bound(self.instance.load, "load", 0.0)
         self.lanes: dict[int, Lane] = {}
-        self.nodes = max(TRIAL_NODES, 3 * len(p))
+        self.nodes = max(TRIAL_NODES, 5 * len(p))
         self.slice = 2000 if len(p) < 1000 else 64
 
     def mask(self, weights: bool) -> int:
@@ -212,6 +212,7 @@ class Scheduler:
         threads = max(1, self.options.threads)
         source = trials(self.options)
         turn = 0
+        asked = False
         with ThreadPoolExecutor(threads) as pool:
             while not self.best.closed and not self.alarm.rang:
                 jobs = []
@@ -226,6 +227,9 @@ class Scheduler:
                         jobs.append((search, self.nodes * budget, f"trial_{strategy}{keys}{number}"))
                     turn += 1
                 self.run_round(pool, jobs)
+                if turn > BOUND_TRIALS and not asked and self.best.layout.count <= SLOW_BASELINES:
+                    asked = True
+                    try_baselines(self.best, self.alarm)
 
     def run_round(self, pool: ThreadPoolExecutor, jobs: list[tuple[Search, int, str]]) -> None:
         cpu = time.process_time()

@@ -75,6 +75,7 @@ def declare(library: ctypes.CDLL) -> None:
         "mp_instance_load": (i64, [handle]),
         "mp_instance_section_count": (i32, [handle]),
         "mp_search_create": (handle, [handle, i64, ctypes.c_int, u32, u32, u32]),
+        "mp_search_create_guided": (handle, [handle, i64, ctypes.c_int, u32, u32, u32, ctypes.c_void_p]),
         "mp_search_destroy": (None, [handle]),
         "mp_search_run": (ctypes.c_int, [handle, i64, ctypes.POINTER(i32)]),
         "mp_search_nodes": (i64, [handle]),
@@ -140,13 +141,30 @@ class Instance:
 
 
 class Search:
-    """One exhaustive search for a packing of at most `capacity`; keeps its state between slices."""
+    """One exhaustive search for a packing of at most `capacity`; keeps its state between slices.
 
-    def __init__(self, instance: Instance, capacity: int, strategy: int, keys: str, seed: int, mask: int) -> None:
+    Args:
+        guide: offsets of a known packing, whose vertical order is kept where they are not negative; then
+            NONE says nothing about the problem itself.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        capacity: int,
+        strategy: int,
+        keys: str,
+        seed: int,
+        mask: int,
+        guide: Int64s | None = None,
+    ) -> None:
         self.instance = instance
         self.capacity = capacity
         packed = sum(KEYS[key] << (4 * i) for i, key in enumerate(keys))
-        self.handle = instance.library.mp_search_create(instance.handle, capacity, strategy, packed, seed, mask)
+        self.guided = guide is not None
+        self.handle = instance.library.mp_search_create_guided(
+            instance.handle, capacity, strategy, packed, seed, mask, None if guide is None else guide.ctypes.data
+        )
         if not self.handle:
             raise MemoryError("the search does not fit the planner's memory limit")
 

@@ -71,6 +71,10 @@ int32_t mp_instance_section_count(const mp_instance *instance);
 /* Decide "peak <= capacity" by exhaustive search. keys packs mp_key values, four bits each, first key lowest. */
 mp_search *mp_search_create(const mp_instance *instance, int64_t capacity, int strategy, uint32_t keys,
                             uint32_t seed, uint32_t techniques);
+/* The same, but buffers with guide[i] >= 0 keep the vertical order that these offsets give them: a small
+ * neighbourhood of a known packing. MP_NONE then says nothing about the problem itself. */
+mp_search *mp_search_create_guided(const mp_instance *instance, int64_t capacity, int strategy, uint32_t keys,
+                                   uint32_t seed, uint32_t techniques, const int64_t *guide);
 void mp_search_destroy(mp_search *search);
 /* Go on for at most max_nodes placements, or until *stop is not 0. Returns an mp_verdict. */
 int mp_search_run(mp_search *search, int64_t max_nodes, const volatile int32_t *stop);

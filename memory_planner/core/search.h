@@ -40,6 +40,8 @@ struct mp_search {
     int32_t *witness;    /* per buffer: a neighbour that can still block the place passed over */
     int32_t *twin;       /* per buffer: the identical one that must lie below; -1: none */
     int32_t *twin_after; /* inverse of twin */
+    int64_t *after_start;/* per buffer, first index in after; NULL without a guide */
+    int32_t *after;      /* buffers that a guide puts right above it */
     int32_t *kind;       /* per buffer: number shared by buffers over the same sections that may be swapped */
     int32_t *rank;       /* per buffer: place in the static order, low first */
 
@@ -77,6 +79,9 @@ int mp_propagate(mp_search *s, int ok);
 void mp_queue_section(mp_search *s, int32_t section);
 /* Static order of the buffers by the packed keys. Returns MP_OK or MP_NO_MEMORY. */
 int mp_rank_buffers(const mp_instance *in, uint32_t keys, uint32_t seed, int32_t *rank);
+
+/* Keep the vertical order of the buffers with guide[i] >= 0. Returns MP_OK or MP_NO_MEMORY. */
+int mp_follow_guide(mp_search *s, const int64_t *guide, int64_t *budget);
 
 static inline int has(const mp_search *s, uint32_t technique) { return (s->techniques & technique) != 0; }
 

@@ -45,10 +45,17 @@ static int allocate(mp_search *s, int64_t *budget) {
 
 mp_search *mp_search_create(const mp_instance *in, int64_t capacity, int strategy, uint32_t keys,
                             uint32_t seed, uint32_t techniques) {
+    return mp_search_create_guided(in, capacity, strategy, keys, seed, techniques, NULL);
+}
+
+mp_search *mp_search_create_guided(const mp_instance *in, int64_t capacity, int strategy, uint32_t keys,
+                                   uint32_t seed, uint32_t techniques, const int64_t *guide) {
     mp_search *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->in = in;
     s->capacity = capacity;
+    /* These rules move buffers past others, which a guide forbids. */
+    if (guide != NULL) techniques &= ~(uint32_t)(MP_TECH_ACTIVE | MP_TECH_SYMMETRY | MP_TECH_SWAP);
     s->techniques = techniques;
     s->strategy = strategy;
     s->part_head = -1;
@@ -73,6 +80,10 @@ mp_search *mp_search_create(const mp_instance *in, int64_t capacity, int strateg
     find_twins(s);
     for (int32_t b = 0; b < in->count; ++b)
         if (s->twin[b] >= 0) s->head[b] = s->head[s->twin[b]] + in->size[s->twin[b]];
+    if (guide != NULL && mp_follow_guide(s, guide, &budget) != MP_OK) {
+        mp_search_destroy(s);
+        return NULL;
+    }
     return s;
 }
 
@@ -80,7 +91,7 @@ void mp_search_destroy(mp_search *s) {
     if (s == NULL) return;
     void *blocks[] = {s->head, s->base, s->limit, s->passed, s->offset, s->witness, s->twin, s->twin_after,
                       s->kind, s->rank, s->member, s->alive, s->rest, s->first_count, s->slack, s->weight, s->cross,
-                      s->queue, s->queued, s->frames, s->parts, s->log, s->over};
+                      s->queue, s->queued, s->frames, s->parts, s->log, s->over, s->after, s->after_start};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; ++i) free(blocks[i]);
     free(s);
 }
