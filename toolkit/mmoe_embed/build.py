@@ -127,7 +127,7 @@ def _bound(program: Program) -> int:
     """Stack bound of the image, or 0 where the compiler does not write call graphs."""
     if not program.call_graphs:
         return 0
-    return bound_stack(program.call_graphs, "main", {"mmoe_step": ("step",)})
+    return bound_stack(program.call_graphs, "Reset_Handler", program.indirect_calls)
 
 
 def _finish(

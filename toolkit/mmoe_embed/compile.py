@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mmoe_embed import __version__
 from mmoe_embed.board import Board
 from mmoe_embed.errors import FitError, ToolchainError
 from mmoe_embed.plan import BoardPlan
-from mmoe_embed.port import defines, port_sources
+from mmoe_embed.port import describe_port
 from mmoe_embed.resources import firmware_dir, kernels_dir
 from mmoe_embed.toolchain import Toolchain, is_microcontroller, kernel_folders
 
@@ -28,6 +29,7 @@ class Program:
 
     elf: Path
     call_graphs: tuple[Path, ...]
+    indirect_calls: dict[str, tuple[str, ...]]
 
 
 def kernel_sources(board: Board) -> list[Path]:
@@ -44,42 +46,35 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
         ToolchainError: the compiler or the linker failed; its messages are passed on.
         FitError: the linker found a memory too small.
     """
-    gen, objects = folder / "gen", folder / "obj"
+    gen, objects, port = folder / "gen", folder / "obj", describe_port(board, __version__)
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]
-    includes = [gen, firmware_dir() / "include", firmware_dir() / "src", kernels_dir() / "include", *kernels]
-    flags = (*toolchain.flags, *defines(board, __version__), *(f"-I{path}" for path in includes if path.is_dir()))
+    includes = [path for path in (gen, *port.includes, kernels_dir() / "include", *kernels) if path.is_dir()]
+    flags = (*toolchain.flags, *port.defines, *(f"-I{path}" for path in includes))
+    flags = (*flags, *(f"-isystem{path}" for path in port.system_includes))
     if toolchain.name == "gcc":
         flags = (*flags, "-fcallgraph-info=su")
-    sources = [
-        *sorted((firmware_dir() / "src").glob("*.c")),
-        *port_sources(board),
-        *kernel_sources(board),
-        gen / "model.c",
-        gen / "tokens.c",
-        gen / "weights.S",
-    ]
+    sources = [*port.sources, *kernel_sources(board), gen / "model.c", gen / "tokens.c", gen / "weights.S"]
     if plan.expert_count:
         sources.append(gen / "experts.S")
-    headers = _digest(file for path in includes for file in sorted(path.glob("*.h")))
+    folders = (*includes, *port.system_includes, firmware_dir() / "src")
+    headers = _digest(file for path in folders for file in sorted(path.glob("*.h")))
     binaries = _digest(sorted(gen.glob("*.bin")))
+
+    def compile_one(source: Path) -> Path:
+        context = headers + (binaries if source.suffix == ".S" else "")
+        return _compile(toolchain, flags, source, objects, context)
+
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        outputs = list(
-            pool.map(
-                lambda source: _compile(
-                    toolchain, flags, source, objects, headers + (binaries if source.suffix == ".S" else "")
-                ),
-                sources,
-            )
-        )
+        outputs = list(pool.map(compile_one, sources))
     elf = _link(board, plan, toolchain, outputs, folder)
     graphs = tuple(graph for output in outputs if (graph := output.with_suffix(".ci")).is_file())
-    return Program(elf, graphs)
+    return Program(elf, graphs, port.indirect_calls)
 
 
-def _digest(files: object) -> str:
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in files:  # type: ignore[attr-defined]
+    for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
@@ -90,11 +85,11 @@ def _compile(toolchain: Toolchain, flags: tuple[str, ...], source: Path, objects
     key = hashlib.sha256("\0".join([toolchain.version, *command, context]).encode() + source.read_bytes()).hexdigest()[
         :16
     ]
-    output = objects / f"{source.stem}-{key}.o"
+    stem = f"{source.parent.name}-{source.stem}"  # two folders may have a file of the same name
+    output = objects / f"{stem}-{key}.o"
     if not output.is_file():
-        for stale in objects.glob(f"{source.stem}-*"):
-            if stale.stem.removeprefix(f"{source.stem}-").isalnum():
-                stale.unlink(missing_ok=True)
+        for stale in objects.glob(f"{stem}-*"):
+            stale.unlink(missing_ok=True)
         partial = output.with_name("partial-" + output.name)
         _run([*command, "-o", str(partial)], f"compiling {source.name}")
         graph = partial.with_suffix(".ci")

@@ -1,0 +1,68 @@
+"""What of `firmware/` a board compiles, with which macros: `firmware/sources.toml` applied to a board file."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mmoe_embed.board import Board
+from mmoe_embed.errors import ToolchainError
+from mmoe_embed.resources import firmware_dir
+from mmoe_embed.toolchain import is_microcontroller
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """The part of a build that the board decides.
+
+    Attributes:
+        indirect_calls: callees behind function pointers, by caller.
+    """
+
+    sources: tuple[Path, ...]
+    includes: tuple[Path, ...]
+    system_includes: tuple[Path, ...]
+    defines: tuple[str, ...]
+    indirect_calls: dict[str, tuple[str, ...]]
+
+
+def describe_port(board: Board, version: str) -> Port:
+    """Files and flags of a board.
+
+    Args:
+        board: its kind and its console choose the files.
+        version: reported by the firmware.
+
+    Raises:
+        ToolchainError: the firmware has no driver for the board's console.
+    """
+    root = firmware_dir()
+    rules = tomllib.loads((root / "sources.toml").read_text())
+    target = rules["target"]["cortex_m" if is_microcontroller(board) else "host"]
+    console = rules["console"].get(board.console.driver)
+    if console is None:
+        known = ", ".join(rules["console"])
+        raise ToolchainError(f"no driver for console {board.console.driver!r}; supported: {known}", at=board.name)
+    patterns = [*rules["always"], *target["files"], *console["files"]]
+    sources = tuple(file for pattern in patterns for file in sorted(root.glob(pattern)))
+    names = [*rules["defines"], *target["defines"]]
+    return Port(
+        sources,
+        tuple(root / path for path in (*rules["include"], *target["include"])),
+        tuple(root / path for path in target["system_include"]),
+        tuple(f"-D{name}={_macro(name, board, version)}" for name in names),
+        {caller: tuple(callees) for caller, callees in rules["indirect_calls"].items()},
+    )
+
+
+def _macro(name: str, board: Board, version: str) -> Any:
+    console = board.console
+    return {
+        "MMOE_VERSION": f'"{version}"',
+        "MMOE_BOARD": f'"{board.name}"',
+        "MMOE_TICK_HZ": board.clock.systick_hz,
+        "MMOE_UART_BASE": f"0x{console.base or 0:08x}",
+        "MMOE_UART_IRQ": console.rx_irq,
+        "MMOE_UART_BAUD": console.baud,
+        "MMOE_UART_PCLK_HZ": console.pclk_hz,
+    }[name]
