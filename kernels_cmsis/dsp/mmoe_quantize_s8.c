@@ -8,7 +8,7 @@ static inline uint32_t pack(float low, float high) {
 }
 
 mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector) {
-    uint32_t *words = mmoe_vector_words(vector), *end = words + MMOE_PAD(n, 32) / 2;
+    uint32_t *words = (uint32_t *)(void *)(vector + 1), *end = words + MMOE_PAD(n, 32) / 2;
     const float m = mmoe_largest_f32(x, n);
     if (mmoe_bits(m) >= 0x7F800000u) return MMOE_E_NUMERIC;
     if (m < MMOE_TINY) {

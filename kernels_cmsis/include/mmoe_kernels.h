@@ -87,7 +87,7 @@ typedef struct {
 
 /* The cache of one layer is private to the folder; it needs no clearing. */
 #define MMOE_KV_BYTES(kv_heads, context, head_dim) \
-    MMOE_PAD((kv_heads) * (context) * (2 * MMOE_PAD(head_dim, 16) + 8), 16)
+    MMOE_PAD((kv_heads) * (2 * MMOE_PAD(context, 16) * MMOE_PAD(head_dim, 16) + 8 * (context)), 16)
 #define MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, head_dim) \
     (((heads) / (kv_heads)) * MMOE_PAD(6 * (context), 16) + ((heads) / (kv_heads) + 1) * (MMOE_VECTOR_BYTES(head_dim) + 16))
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mmoe_mve.h"
 
+#if __ARM_FEATURE_MVE & 2
 #define ROW(s)                  \
     "vldrb.8 q1, [r1], #16\n"   \
     "vmladava.s8 " s ", q0, q1\n"
@@ -25,7 +26,6 @@ typedef struct {
     float scale;
 } mmoe_tiles;
 
-#if __ARM_FEATURE_MVE & 2
 static MMOE_NAKED void matvec_tiles(MMOE_UNUSED const mmoe_tiles *tiles) {
     __asm__("push {r4-r11, lr}\n"
             "ldr r2, [r0, #28]\n"
@@ -51,35 +51,21 @@ static MMOE_NAKED void matvec_tiles(MMOE_UNUSED const mmoe_tiles *tiles) {
 }
 #endif
 
-/* Sums of one tile */
-static MMOE_NAKED void sum_tile(MMOE_UNUSED const mmoe_tiles *tile, MMOE_UNUSED int32_t sums[4]) {
-    __asm__("push {r4-r11, lr}\n"
-            "mov r5, r1\n"
-            "ldrd r9, r11, [r0, #8]\n"
-            "ldrd r1, r3, [r0]\n"
-            "movs r0, #0\n"
-            "movs r2, #0\n"
-            "movs r4, #0\n"
-            "movs r6, #0\n" BLOCKS
-            "vstrw.32 q0, [r5]\n"
-            "pop {r4-r11, pc}\n");
-}
-
 void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
     const uint32_t blocks = MMOE_PAD(w->columns, 16u) / 16;
-    mmoe_tiles tiles = {w->weights, mmoe_vector_const_s8(x), blocks / 4, blocks % 4, y, w->row_scales, 0, x->scale};
     uint32_t row = 0;
 #if __ARM_FEATURE_MVE & 2
     if (mmoe_scale_is_safe(x->scale) && w->rows >= 4) {
-        tiles.tiles = w->rows / 4;
-        matvec_tiles(&tiles);
+        matvec_tiles(&(mmoe_tiles){w->weights, mmoe_vector_const_s8(x), blocks / 4, blocks % 4, y, w->row_scales,
+                                   w->rows / 4, x->scale});
         row = w->rows & ~3u;
     }
 #endif
     for (; row < w->rows; row += 4) {
-        int32_t sums[4];
-        tiles.weights = (const int8_t *)w->weights + row * 16 * blocks;
-        sum_tile(&tiles, sums);
-        mmoe_scale_rows(sums, x->scale, w->row_scales + row, y + row, w->rows - row);
+        const uint32_t count = w->rows - row < 4 ? w->rows - row : 4;
+        mmoe_word sums[4];
+        mmoe_sums_s8(&(mmoe_sums){(const int8_t *)w->weights + row * 16 * blocks, NULL, x + 1, blocks, 0, sums, 1});
+        mmoe_scale_sums(sums, count, x->scale, w->row_scales + row);
+        memcpy(y + row, sums, count * sizeof *y);
     }
 }

@@ -22,9 +22,4 @@ static inline int mmoe_scale_is_safe(float scale) {
 #endif
 }
 
-/* y (count, at most 4) = f32(sum) * (scale * row_scales) */
-static inline void mmoe_scale_rows(const int32_t sum[4], float scale, const float *row_scales, float *y, uint32_t count) {
-    for (uint32_t i = 0; i < count && i < 4; i++) y[i] = (float)sum[i] * mmoe_scalar(scale * row_scales[i]);
-}
-
 #endif

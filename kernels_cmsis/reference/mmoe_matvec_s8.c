@@ -2,20 +2,16 @@
 #include "mmoe_private.h"
 
 void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
-    const int8_t *weights = w->weights;
-    const int8_t *input = mmoe_vector_const_s8(x);
-    uint32_t padded = MMOE_PAD(w->columns, 16u);
-    for (uint32_t row = 0; row < w->rows; row++) {
-        const int8_t *p = weights + row / MMOE_ROWS * MMOE_ROWS * padded + row % MMOE_ROWS * 16;
-        int32_t sum = 0;
-        for (uint32_t column = 0; column < padded; column += 16, p += MMOE_ROWS * 16) {
-            for (uint32_t i = 0; i < 16; i += 4) {
-                sum += p[i] * input[column + i];
-                sum += p[i + 1] * input[column + i + 1];
-                sum += p[i + 2] * input[column + i + 2];
-                sum += p[i + 3] * input[column + i + 3];
-            }
-        }
-        y[row] = (float)sum * mmoe_scalar(x->scale * w->row_scales[row]);
+    const uint32_t blocks = MMOE_PAD(w->columns, 16u) / 16, whole = w->rows & ~3u, rest = w->rows & 3;
+    mmoe_word *sums = (mmoe_word *)(void *)y, last[4];
+    if (whole) {
+        mmoe_sums_s8(&(mmoe_sums){w->weights, NULL, x + 1, blocks, 0, sums, whole / 4});
+        mmoe_scale_sums(sums, whole, x->scale, w->row_scales);
+    }
+    if (rest) {
+        const uint8_t *weights = (const uint8_t *)w->weights + whole * 16 * blocks;
+        mmoe_sums_s8(&(mmoe_sums){weights, NULL, x + 1, blocks, 0, last, 1});
+        mmoe_scale_sums(last, rest, x->scale, w->row_scales + whole);
+        memcpy(y + whole, last, rest * sizeof *y);
     }
 }

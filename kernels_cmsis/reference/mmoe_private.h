@@ -45,43 +45,45 @@ mmoe_status mmoe_quantize_row_s8(const float *x, uint32_t n, int8_t *q, float *s
 void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 
+/* Exact sums of products of packed rows, tiles of four (SPEC.md 5), with one input. */
+typedef struct {
+    const void *weights;         /* of the first tile */
+    const uint8_t *group_scales; /* s4g32 only */
+    const void *input;           /* 16-byte aligned; s8 and s4g32: as behind an activation's header; s16: mmoe_softmax_s16's */
+    uint32_t blocks;             /* of 16 columns, INT4: 32; at least 1 */
+    uint32_t skip;               /* bytes between the end of a tile and the next one; s4g32: 0 */
+    mmoe_word *sums;             /* .i (4 tiles) */
+    uint32_t tiles;              /* at least 1 */
+} mmoe_sums;
+void mmoe_sums_s8(const mmoe_sums *sums);
+void mmoe_sums_s4g32(const mmoe_sums *sums);
+void mmoe_sums_s16(const mmoe_sums *sums); /* int8 weights, int16 input */
+
+/* y (rows) holds sums in .i; makes them f32(sum) * (scale * row_scales) in .f. */
+void mmoe_scale_sums(mmoe_word *y, uint32_t rows, float scale, const float *row_scales);
+
 /* r of SPEC.md 3.4: 1 / sqrt(mean of squares + eps) */
 float mmoe_rms_f32(const float *x, uint32_t n, float eps);
 
 /* SPEC.md 3.1 lanes() over x_i * y_i */
 float mmoe_dot_f32(const float *x, const float *y, uint32_t n);
 
-/* --- attention: how the cache of one key/value head lies is known to the mmoe_kv_ functions alone ----------------------- */
+/* --- attention --------------------------------------------------------------------------------------------------------- */
 
-#define MMOE_KV_HEAD_BYTES(context, head_dim) ((context) * (2 * MMOE_PAD(head_dim, 16)))
+/* One key/value head of the cache is two packed INT8 matrices: keys, rows are positions and columns head_dim; then values,
+ * rows are head_dim and columns positions. */
+#define MMOE_KEY_BYTES(context, head_dim) (MMOE_PAD(context, 4u) * MMOE_PAD(head_dim, 16u))
+#define MMOE_VALUE_BYTES(context, head_dim) (MMOE_PAD(head_dim, 4u) * MMOE_PAD(context, 16u))
 
-/* The query heads of one key/value head together, so that keys and values are read once. */
-typedef struct {
-    void *cache; /* MMOE_KV_HEAD_BYTES, 16-byte aligned */
-    uint32_t context, head_dim;
-    uint32_t heads;     /* query heads */
-    uint32_t positions; /* in use: 1..context */
-} mmoe_kv_head;
+/* Bytes of one query head in the form that mmoe_sums_s8 reads. */
+#define MMOE_QUERY_BYTES(head_dim) (2 * MMOE_PAD(head_dim, 16u))
 
-/* Bytes of one query head in the form that mmoe_kv_scores_s8 reads. */
-#define MMOE_QUERY_BYTES(head_dim) (2 * MMOE_PAD(head_dim, 16))
+/* Puts int8 (pad(head_dim, 16)) at `query` (MMOE_QUERY_BYTES) into the form that mmoe_sums_s8 reads. */
+void mmoe_query_s8(int8_t *query, uint32_t head_dim);
 
-/* Writes k and v, int8 (pad(head_dim, 16)) with zeros behind head_dim, at position kv->positions - 1. */
-void mmoe_kv_store_s8(const mmoe_kv_head *kv, const int8_t *k, const int8_t *v);
-
-/* Puts one quantized query head into the form that mmoe_kv_scores_s8 reads: int8 (head_dim) lies at `query`
- * (MMOE_QUERY_BYTES) already. What lies behind it is zero, or what this function left there. */
-void mmoe_kv_query_s8(int8_t *query, uint32_t head_dim);
-
-/* dot[h * context + u].i = sum_i q_hi k_ui; query: (heads, MMOE_QUERY_BYTES), 16-byte aligned */
-void mmoe_kv_scores_s8(const mmoe_kv_head *kv, const int8_t *query, mmoe_word *dot);
-
-/* sum[h * head_dim + i].i = sum_u b_hu v_ui; b: (heads, pad(context, 8)), 16-byte aligned, zero from positions to
- * pad(positions, 8) */
-void mmoe_kv_mix_s8(const mmoe_kv_head *kv, const int16_t *b, mmoe_word *sum);
-
-/* Softmax of one head, SPEC.md 3.5 step 2.4: z (n) holds int32 sums on entry and is used up; factor = s_q * w. Writes b (n)
- * and returns what the mixed values are multiplied with; 0 when they count as zero, b being zero then. */
+/* Softmax of one head, SPEC.md 3.5 step 2.4: z (n) holds int32 sums on entry and is used up; factor = s_q * w. Writes b in
+ * the form that mmoe_sums_s16 reads, zero from n to pad(n, 16), and returns what its sums are multiplied with; 0 when they
+ * count as zero, b being zero then. */
 float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_scale, const float *value_scale,
                        int16_t *b);
 

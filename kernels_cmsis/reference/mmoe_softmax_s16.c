@@ -14,10 +14,8 @@ float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_
         z[u].f = e * value_scale[u];
         if (z[u].f > m) m = z[u].f;
     }
-    if (m < MMOE_TINY) {
-        memset(b, 0, n * sizeof *b);
-        return 0.0f;
-    }
+    memset(b, 0, MMOE_PAD(n, 16u) * sizeof *b);
+    if (m < MMOE_TINY) return 0.0f;
     uint32_t limit = (1u << 24) / n;
     float k = (float)(int32_t)(limit < 32767u ? limit : 32767u), inverse = k / m;
     for (uint32_t u = 0; u < n; u++) b[u] = (int16_t)mmoe_rint(z[u].f * inverse);

@@ -18,8 +18,8 @@ def vector_bytes(n: int) -> int:
 
 def kv_layer_bytes(config: ModelConfig) -> int:
     """Bytes of one layer's key/value cache: MMOE_KV_BYTES."""
-    row = 2 * _pad(config.head_dim, 16) + 8
-    return _pad(config.num_key_value_heads * config.max_position_embeddings * row, 16)
+    context = config.max_position_embeddings
+    return _pad(config.num_key_value_heads * (2 * _pad(context, 16) * _pad(config.head_dim, 16) + 8 * context), 16)
 
 
 def attention_scratch_bytes(config: ModelConfig) -> int:

@@ -46,7 +46,7 @@ _SSRAM = 4 << 20  # bytes of code SSRAM on the MPS2 boards (Arm DAI0385, DAI0386
 TARGETS = {
     target.name: target
     for target in (
-        Target("qemu_mps3_an547", ("mve", "reference"), _gcc("cortex-m55", "auto"), _zig("cortex_m55+mve_fp"),
+        Target("qemu_mps3_an547", ("mve", "dsp", "reference"), _gcc("cortex-m55", "auto"), _zig("cortex_m55+mve_fp"),
                "mps3-an547", 0, 512 << 10, 32_000_000),
         Target("qemu_mps2_an386", ("dsp", "reference"), _gcc("cortex-m4", "fpv4-sp-d16"),
                _zig("cortex_m4+vfp4d16sp"), "mps2-an386", 0, _SSRAM, 25_000_000),

@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mmoe_dsp.h"
 
-typedef struct {
-    const uint8_t *weights, *group_scales;
-    const uint32_t *input;
-    uint32_t groups;
-    mmoe_word *sums;
-    uint32_t tiles; /* of four rows, at least 1 */
-} mmoe_tiles;
-
 /* r0 weights, r1 input, r2..r5 input words, r6 weight word, r7 two of its nibbles at the top of their halfwords (signed, 4096
  * times too large), r8..r11 sums of a group, r12 group scales, lr the nibbles' mask */
 #define ROW(offset, first, s)           \
@@ -25,12 +17,12 @@ typedef struct {
 #define COLUMNS_8(step, o0, o1, o2, o3) \
     "ldmia r1!, {r2-r5}\n" step(o0, "r8") step(o1, "r9") step(o2, "r10") step(o3, "r11")
 
-/* On the stack: the tile's four sums, then groups, end of the group scales, sums, tiles. A group scale at bit 20 times a sum
- * at bit 12 is their product in the high word: SMMLA adds it exactly. */
-static MMOE_NAKED void sum_tiles(MMOE_UNUSED const mmoe_tiles *tiles) {
+/* On the stack: the tile's four sums, then 16: groups, 20: end of the tile's group scales, 24: sums, 28: tiles. A group scale
+ * at bit 20 times a sum at bit 12 is their product in the high word: SMMLA adds it exactly. */
+MMOE_NAKED void mmoe_sums_s4g32(MMOE_UNUSED const mmoe_sums *sums) {
     __asm__("push {r4-r11, lr}\n"
-            "ldrd r4, r5, [r0, #16]\n"  /* sums, tiles */
-            "ldrd r1, r2, [r0, #8]\n"   /* input, groups */
+            "ldrd r4, r5, [r0, #20]\n"
+            "ldrd r1, r2, [r0, #8]\n"
             "ldrd r0, r12, [r0]\n"
             "add r3, r12, r2, lsl #2\n"
             "push {r2-r5}\n"
@@ -63,32 +55,15 @@ static MMOE_NAKED void sum_tiles(MMOE_UNUSED const mmoe_tiles *tiles) {
             "adds r0, r0, #64\n"
             "cmp r12, r6\n"
             "bne 1b\n"
-            "ldrd r6, r7, [sp, #24]\n"  /* sums, tiles */
+            "ldrd r6, r7, [sp, #24]\n"
             "stmia r6!, {r2-r5}\n"
             "ldr r8, [sp, #16]\n"
             "sub r1, r1, r8, lsl #6\n"
-            "add r12, r12, r8, lsl #2\n"
-            "str r12, [sp, #20]\n"
-            "sub r12, r12, r8, lsl #2\n"
+            "add r9, r12, r8, lsl #2\n"
+            "str r9, [sp, #20]\n"
             "subs r7, r7, #1\n"
             "strd r6, r7, [sp, #24]\n"
             "bne 0b\n"
             "add sp, sp, #32\n"
             "pop {r4-r11, pc}\n");
-}
-
-void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
-    mmoe_tiles tiles = {w->weights, w->group_scales, mmoe_vector_const_words(x), MMOE_GROUPS((uint32_t)w->columns),
-                        (mmoe_word *)(void *)y, w->rows / 4};
-    if (tiles.tiles) sum_tiles(&tiles);
-    mmoe_scale_sums(tiles.sums, w->rows & ~3u, x->scale, w->row_scales);
-    if (w->rows & 3) {
-        mmoe_word rest[4];
-        const uint32_t row = w->rows & ~3u;
-        const mmoe_tiles last = {tiles.weights + row * 16 * tiles.groups, tiles.group_scales + row * tiles.groups,
-                                 tiles.input, tiles.groups, rest, 1};
-        sum_tiles(&last);
-        mmoe_scale_sums(rest, 4, x->scale, w->row_scales + row);
-        memcpy(y + row, rest, (w->rows & 3) * sizeof *y);
-    }
 }
