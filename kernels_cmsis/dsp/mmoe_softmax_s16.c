@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mmoe_dsp.h"
+#include "mmoe_exp.h"
 
 float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_scale, const float *value_scale,
                        int16_t *b) {
@@ -9,7 +9,7 @@ float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_
         if (u == 0 || z[u].f > largest) largest = z[u].f;
     }
     for (uint32_t u = 0; u < n; u++) {
-        float e = mmoe_exp_f32(mmoe_scalar(z[u].f - largest));
+        float e = mmoe_exp_inline(mmoe_scalar(z[u].f - largest));
         total[u % 4] += e;
         z[u].f = e * value_scale[u];
         if (z[u].f > m) m = z[u].f;
