@@ -94,7 +94,11 @@ def build_program(
         _run([*driver, *C_FLAGS, optimize, *flags, *defines, *extra, *include, "-c", source, "-o", objects / name])
     link: list[str | Path] = [*driver, *flags]
     script: list[str | Path] = ["-static", "-T", FIRMWARE / "target.ld"]
-    symbols = (f"mmoe_ram_origin={target.ram_origin}", f"mmoe_ram_length={target.ram_bytes}")
+    symbols = (
+        f"mmoe_ram_origin={target.ram_origin}",
+        f"mmoe_stack_top={target.ram_origin + target.ram_bytes}",
+        f"mmoe_guard_end={target.guard_end}",
+    )
     if target.is_host:
         script = []
     elif compiler == "zig":  # its driver knows no --defsym

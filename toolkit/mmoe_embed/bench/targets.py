@@ -13,7 +13,8 @@ class Target:
         gcc: flags of arm-none-eabi-gcc or the host's compiler.
         zig: flags of `python -m ziglang cc`; empty where it is not used.
         machine: QEMU machine; "" runs on this computer.
-        ram_origin, ram_bytes: where the image lies.
+        ram_origin, ram_bytes: the memory the image lies in.
+        guard_end: end of a memory behind which nothing answers; its last 64 KiB are not the image's.
         tick_hz: SysTick of the machine.
     """
 
@@ -24,6 +25,7 @@ class Target:
     machine: str = ""
     ram_origin: int = 0
     ram_bytes: int = 0
+    guard_end: int = 0
     tick_hz: int = 0
 
     @property
@@ -41,21 +43,23 @@ def _gcc(cpu: str, fpu: str = "") -> tuple[str, ...]:
     return ("-mthumb", f"-mcpu={cpu}", *abi)
 
 
-_SSRAM = 4 << 20  # bytes of code SSRAM on the MPS2 boards (Arm DAI0385, DAI0386, DAI0500, DAI0505)
+# MPS2 boards (Arm DAI0385, DAI0386, DAI0400, DAI0505): bytes of code SSRAM; end of the 16 MiB of PSRAM
+_SSRAM = 4 << 20
+_PSRAM_END = 0x2200_0000
 
 TARGETS = {
     target.name: target
     for target in (
         Target("qemu_mps3_an547", ("mve", "dsp", "reference"), _gcc("cortex-m55", "auto"), _zig("cortex_m55+mve_fp"),
-               "mps3-an547", 0, 512 << 10, 32_000_000),
+               "mps3-an547", 0, 448 << 10, 512 << 10, 32_000_000),
         Target("qemu_mps2_an386", ("dsp", "reference"), _gcc("cortex-m4", "fpv4-sp-d16"),
-               _zig("cortex_m4+vfp4d16sp"), "mps2-an386", 0, _SSRAM, 25_000_000),
+               _zig("cortex_m4+vfp4d16sp"), "mps2-an386", 0, _SSRAM, _PSRAM_END, 25_000_000),
         Target("qemu_mps2_an500", ("dsp", "reference"), _gcc("cortex-m7", "fpv5-sp-d16"),
-               _zig("cortex_m7+fp_armv8d16sp"), "mps2-an500", 0, _SSRAM, 25_000_000),
+               _zig("cortex_m7+fp_armv8d16sp"), "mps2-an500", 0, _SSRAM, _PSRAM_END, 25_000_000),
         Target("qemu_mps2_an505", ("dsp", "reference"), _gcc("cortex-m33", "fpv5-sp-d16"),
-               _zig("cortex_m33+dsp+fp_armv8d16sp"), "mps2-an505", 0x1000_0000, _SSRAM, 20_000_000),
+               _zig("cortex_m33+dsp+fp_armv8d16sp"), "mps2-an505", 0x1000_0000, _SSRAM, 0, 20_000_000),
         Target("qemu_mps2_an385", ("reference",), _gcc("cortex-m3"), _zig("cortex_m3", ""),
-               "mps2-an385", 0, _SSRAM, 25_000_000),
+               "mps2-an385", 0, _SSRAM, _PSRAM_END, 25_000_000),
         Target("host_x86_64", ("x86", "reference"), ()),
         Target("qemu_aarch64", ("neon", "reference"), ()),
     )

@@ -9,7 +9,7 @@ int main(void);
 void Reset_Handler(void);
 static void fault(void);
 
-extern uint32_t mmoe_stack_top[];
+extern uint32_t mmoe_stack_top[], mmoe_guard_end[];
 
 __attribute__((section(".vectors"), used)) static void *const vectors[16] = {
     mmoe_stack_top, (void *)(uintptr_t)Reset_Handler, (void *)(uintptr_t)fault, (void *)(uintptr_t)fault,
@@ -43,6 +43,8 @@ static void fault(void) {
     host_print("fault\n");
     host_exit(99);
 }
+
+void *host_guard_end(void) { return mmoe_guard_end; }
 
 #define SYSTICK ((volatile uint32_t *)0xE000E010)
 static uint32_t wraps_seen, last_tick;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "host.h"
@@ -14,6 +15,15 @@ uint64_t host_count(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void *host_guard_end(void) {
+    static char *memory;
+    if (!memory) {
+        memory = mmap(NULL, 2 * HOST_GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED || mprotect(memory + HOST_GUARD_BYTES, HOST_GUARD_BYTES, PROT_NONE)) host_exit(98);
+    }
+    return memory + HOST_GUARD_BYTES;
 }
 
 void host_stack_mark(void) {}

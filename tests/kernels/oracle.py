@@ -1,0 +1,120 @@
+"""SPEC.md sections 3 and 5 in numpy, written from the text alone: what the kernels must give to the bit."""
+
+import numpy as np
+
+F = np.float32
+CONST_EXP = np.array([0x3F000000, 0x3E2AAA6E, 0x3D2AAA75, 0x3C0905BA, 0x3AB6A194], np.uint32).view(F)
+TINY = F(2.0**-64)
+
+
+def lanes(values):
+    """The written order of a float sum."""
+    sums = [F(0)] * 4
+    for i, value in enumerate(values):
+        sums[i % 4] = F(sums[i % 4] + value)
+    return F(F(sums[0] + sums[1]) + F(sums[2] + sums[3]))
+
+
+def exp(x):
+    """exp of SPEC.md 3.1, elementwise."""
+    x = np.clip(np.asarray(x, F), F(-87), F(87))
+    n = np.rint(x * F(float.fromhex("0x1.715476p+0")))
+    r = (x - n * F(0.693359375)) - n * F(float.fromhex("-0x1.bd0106p-13"))
+    p = np.full_like(r, CONST_EXP[4])
+    for c in CONST_EXP[3::-1]:
+        p = p * r + c
+    y = (p * (r * r) + r) + F(1)
+    return np.ldexp(y, n.astype(np.int32)).astype(F)
+
+
+def quantize(x):
+    """SPEC.md 3.2: (q, s), or None where the step fails."""
+    m = np.max(np.abs(x))
+    if not np.isfinite(m):
+        return None
+    if m < TINY:
+        return np.zeros(len(x), np.int8), F(0)
+    inverse = F(127) / m
+    return np.clip(np.rint(x * inverse), -127, 127).astype(np.int8), F(m / F(127))
+
+
+def matvec(q, scale, group, x):
+    """SPEC.md 3.3 after 3.2; group None is INT8."""
+    xq, xs = quantize(x)
+    products = q.astype(np.int64) * xq.astype(np.int64)
+    if group is not None:
+        weights = np.repeat(group.astype(np.int64), 32, axis=1)[:, : q.shape[1]]
+        products = products * weights
+    sums = products.sum(axis=1)
+    assert np.abs(sums).max(initial=0) < 2**31
+    return sums.astype(np.int32).astype(F) * (xs * scale.astype(F))
+
+
+def rms(x, eps):
+    """r of SPEC.md 3.4."""
+    mean = F(lanes(x * x) / F(len(x)))
+    return F(F(1) / np.sqrt(F(mean + F(eps))))
+
+
+def swiglu(gate_up):
+    """silu(g) * u."""
+    half = len(gate_up) // 2
+    g, u = gate_up[:half], gate_up[half:]
+    return (g / (F(1) + exp(-g))) * u
+
+
+def route(x, weight, bias, top_k, scaling):
+    """SPEC.md 3.5 step 2.7: (experts rising, gates)."""
+    score = np.array([F(F(1) / F(F(1) + exp(-lanes(x * row)))) for row in weight], F)
+    biased = score + bias
+    chosen = sorted(sorted(range(len(score)), key=lambda e: (-biased[e], e))[:top_k])
+    total = F(0)
+    for e in chosen:
+        total = F(total + score[e])
+    return chosen, np.array([F(F(score[e] / total) * F(scaling)) for e in chosen], F)
+
+
+def rotate(x, cosine, sine):
+    """SPEC.md 3.5 step 2.2 on one head."""
+    half = len(x) // 2
+    a, b = x[:half], x[half:]
+    return np.concatenate([a * cosine - b * sine, b * cosine + a * sine])
+
+
+class Attention:
+    """SPEC.md 3.5 steps 2.2 to 2.4 with its cache."""
+
+    def __init__(self, heads, kv_heads, head_dim, qk_norm, eps):
+        self.heads, self.kv_heads, self.head_dim, self.qk_norm, self.eps = heads, kv_heads, head_dim, qk_norm, eps
+        self.keys = [[] for _ in range(kv_heads)]
+        self.values = [[] for _ in range(kv_heads)]
+
+    def step(self, qkv, cosine, sine):
+        """Outputs (heads * head_dim) of the next position."""
+        d, p = self.head_dim, len(self.keys[0])
+        rows = qkv.reshape(-1, d)
+        for g in range(self.kv_heads):
+            self.keys[g].append(quantize(self._turn(rows[self.heads + g], cosine, sine)))
+            self.values[g].append(quantize(rows[self.heads + self.kv_heads + g]))
+        out = np.zeros((self.heads, d), F)
+        w = F(F(1) / np.sqrt(F(d)))
+        for h in range(self.heads):
+            g = h // (self.heads // self.kv_heads)
+            q, s_q = quantize(self._turn(rows[h], cosine, sine))
+            factor = F(s_q * w)
+            z = np.array([F(int(q.astype(np.int64) @ k.astype(np.int64))) * F(factor * s) for k, s in self.keys[g]], F)
+            e = exp(z - z.max())
+            total = lanes(e)
+            a = e * np.array([s for _, s in self.values[g]], F)
+            m = a.max()
+            if m < TINY:
+                continue
+            k = F(min(32767, 2**24 // (p + 1)))
+            b = np.rint(a * F(k / m)).astype(np.int64)
+            sums = sum(int(b_u) * v.astype(np.int64) for b_u, (v, _) in zip(b, self.values[g], strict=True))
+            out[h] = sums.astype(np.int32).astype(F) * F(F(m / k) / total)
+        return out.reshape(-1)
+
+    def _turn(self, x, cosine, sine):
+        y = rotate(x, cosine, sine)
+        return y * rms(y, self.eps) if self.qk_norm else y

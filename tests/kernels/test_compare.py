@@ -1,0 +1,111 @@
+"""Fast kernels against the reference on their own cores, and no access behind a buffer's end."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mmoe_embed.bench.emulator import run_program
+from mmoe_embed.bench.image import build_program, compiler_of, has_compiler
+from mmoe_embed.bench.targets import TARGETS, Target
+from mmoe_embed.errors import DeviceError
+from mmoe_embed.resources import kernels_dir
+
+HERE = Path(__file__).parent
+ARM = ("qemu_mps3_an547", "qemu_mps2_an386", "qemu_mps2_an500", "qemu_mps2_an505", "qemu_mps2_an385")
+EMULATED = [
+    pytest.param(name, compiler, marks=[pytest.mark.arm, pytest.mark.qemu], id=f"{name}-{compiler}")
+    for name in ARM
+    for compiler in ("arm-none-eabi-gcc", "zig")
+    if compiler != "zig" or name != "qemu_mps2_an385"  # soft floats need a compiler's own library
+]
+ONCE = [p for p in EMULATED if p.id not in ("qemu_mps2_an500-zig", "qemu_mps2_an505-arm-none-eabi-gcc")]
+HOSTS = [
+    pytest.param("host_x86_64", "gcc", marks=pytest.mark.gcc, id="host_x86_64"),
+    pytest.param("qemu_aarch64", "aarch64-linux-gnu-gcc", marks=pytest.mark.aarch64, id="qemu_aarch64"),
+]
+
+
+def target_or_skip(name: str, compiler: str) -> Target:
+    """The target, where its compiler and its emulator are installed."""
+    target = TARGETS[name]
+    if not has_compiler(compiler):
+        pytest.skip(f"no {compiler}")
+    emulator = "qemu-aarch64" if name == "qemu_aarch64" else "" if target.is_host else "qemu-system-arm"
+    if emulator and not shutil.which(emulator):
+        pytest.skip(f"no {emulator}")
+    return target
+
+
+@pytest.mark.parametrize(("name", "compiler"), [*ONCE, *HOSTS])
+def test_kernels_same_bits_as_reference(name, compiler, tmp_path):
+    target = target_or_skip(name, compiler)
+    program = build_program(target, compiler, tmp_path / "compare", [HERE / "compare.c"], with_reference=True)
+    assert "mmoe_crc32 200" in run_program(target, program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("optimize", ["-O3", "-Os"])
+@pytest.mark.parametrize(("name", "compiler"), [*EMULATED, *HOSTS])
+def test_kernels_same_bits_as_reference_at_length(name, compiler, optimize, seed, tmp_path):
+    target = target_or_skip(name, compiler)
+    program = build_program(
+        target, compiler, tmp_path / "compare", [HERE / "compare.c"], with_reference=True, optimize=optimize,
+        defines=("-DCASES=2000", f"-DSEED={seed + 2}"),
+    )  # fmt: skip
+    assert "mmoe_crc32 2000" in run_program(target, program)
+
+
+@pytest.mark.parametrize(
+    ("name", "compiler"),
+    [*HOSTS, *(p for p in EMULATED if p.id in ("qemu_mps3_an547-arm-none-eabi-gcc", "qemu_mps2_an386-zig"))],
+)
+def test_kernels_stay_inside_their_buffers(name, compiler, tmp_path):
+    target = target_or_skip(name, compiler)
+    program = build_program(target, compiler, tmp_path / "guard", [HERE / "guard.c"])
+    assert "guard ok" in run_program(target, program)
+    overrun = build_program(target, compiler, tmp_path / "overrun", [HERE / "guard.c"], defines=("-DOVERRUN",))
+    with pytest.raises(DeviceError):
+        run_program(target, overrun)
+
+
+@pytest.mark.gcc
+@pytest.mark.parametrize("program", ["compare.c", "guard.c"])
+def test_kernels_under_sanitizers(program, tmp_path):
+    target = target_or_skip("host_x86_64", "gcc")
+    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+    built = build_program(target, "gcc", tmp_path / program, [HERE / program], with_reference=True, flags=flags,
+                          optimize="-O1")  # fmt: skip
+    run_program(target, built)
+
+
+@pytest.mark.gcc
+def test_reference_alone_compiles_for_the_host(tmp_path):
+    target_or_skip("host_x86_64", "gcc")
+    objects = subprocess.run(
+        ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-c", f"-I{kernels_dir() / 'include'}",
+         *map(str, (kernels_dir() / "reference").glob("*.c"))],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert objects.returncode == 0, objects.stderr
+
+
+def test_every_fast_kernel_has_a_reference():
+    names = {path.name for path in (kernels_dir() / "reference").glob("*.c")}
+    for folder in ("dsp", "mve", "neon", "x86"):
+        assert {path.name for path in (kernels_dir() / folder).glob("*.c")} <= names
+
+
+def test_every_reference_file_is_named_after_its_function():
+    for path in (kernels_dir() / "reference").glob("*.c"):
+        assert f"{path.stem}(" in path.read_text(), path.name
+
+
+def test_mve_replaces_every_dsp_file_that_knows_the_vector_layout():
+    layout = {"mmoe_quantize_s8.c", "mmoe_query_s8.c", "mmoe_softmax_s16.c", "mmoe_sums_s8.c", "mmoe_sums_s16.c",
+              "mmoe_sums_s4g32.c"}  # fmt: skip
+    dsp, mve = ({path.name for path in (kernels_dir() / folder).glob("*.c")} for folder in ("dsp", "mve"))
+    assert layout <= dsp
+    assert layout <= mve

@@ -1,0 +1,55 @@
+"""Every folder compiles for every core it is for, warnings as errors, with GCC and clang."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mmoe_embed.bench.image import C_FLAGS, FIRMWARE, has_compiler, kernel_sources
+from mmoe_embed.resources import kernels_dir
+
+MVE, DSP, REFERENCE = ("mve", "dsp", "reference"), ("dsp", "reference"), ("reference",)
+# core: folders, GCC's FPU, clang's CPU
+CORES = {
+    "cortex-m0": (REFERENCE, "", "cortex_m0"),
+    "cortex-m0plus": (REFERENCE, "", "cortex_m0plus"),
+    "cortex-m3": (REFERENCE, "", "cortex_m3"),
+    "cortex-m4": (DSP, "fpv4-sp-d16", "cortex_m4+vfp4d16sp"),
+    "cortex-m4+nofp": (DSP, "", "cortex_m4"),
+    "cortex-m7": (DSP, "fpv5-d16", "cortex_m7+fp_armv8d16"),
+    "cortex-m33": (DSP, "fpv5-sp-d16", "cortex_m33+dsp+fp_armv8d16sp"),
+    "cortex-m33+nofp": (DSP, "", "cortex_m33+dsp"),
+    "cortex-m55": (MVE, "auto", "cortex_m55+mve_fp"),
+    "cortex-m55+nofp": (MVE, "", "cortex_m55+mve"),
+    "cortex-m85": (MVE, "auto", "cortex_m85+mve_fp"),
+}
+# GCC 12.2 does not know the Cortex-M85: its architecture instead
+GCC_CPU = {"cortex-m85": "-march=armv8.1-m.main+mve.fp+fp.dp", "cortex-m55+nofp": "-march=armv8.1-m.main+mve"}
+
+
+def command(core: str, compiler: str) -> list[str]:
+    """The compiler and its flags for a core."""
+    _, fpu, zig = CORES[core]
+    if compiler == "zig":
+        abi = "eabihf" if fpu else "eabi"
+        return [sys.executable, "-m", "ziglang", "cc", "-target", f"thumb-freestanding-{abi}", f"-mcpu={zig}",
+                "-isystem", str(FIRMWARE / "libc")]  # fmt: skip
+    abi = ["-mfloat-abi=hard", f"-mfpu={fpu}"] if fpu else ["-mfloat-abi=soft"]
+    if core == "cortex-m55+nofp":
+        abi = ["-mfloat-abi=hard"]
+    cpu = GCC_CPU.get(core, f"-mcpu={core.removesuffix('+nofp')}")
+    return [compiler, "-mthumb", cpu, *abi]
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("compiler", ["arm-none-eabi-gcc", "zig"])
+@pytest.mark.parametrize("core", CORES)
+def test_kernels_compile_without_warnings(core, compiler, tmp_path):
+    if not has_compiler(compiler):
+        pytest.skip(f"no {compiler}")
+    done = subprocess.run(
+        [*command(core, compiler), *C_FLAGS, "-Os", f"-I{kernels_dir() / 'include'}", "-c",
+         *map(str, kernel_sources(CORES[core][0]))],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
