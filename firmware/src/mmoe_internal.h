@@ -133,6 +133,9 @@ mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done);
 void mmoe_clear_statistics(mmoe_runtime *rt);
 /* High-water mark of the arena in bytes: what lies above was never written. */
 uint32_t mmoe_arena_used(const mmoe_runtime *rt);
+
+/* --- divide.c ------------------------------------------------------------------------------------------------------------ */
+
 /* n / d without the compiler's 64-bit division, which is a library call on every 32-bit core. d > 0 */
 uint64_t mmoe_divide(uint64_t n, uint32_t d, uint32_t *rest);
 

@@ -25,7 +25,11 @@ static struct {
     uint16_t loading; /* slot, or MMOE_NO_SLOT when the driver is idle */
     uint16_t failed;  /* expert whose read failed in the background, with failure */
     mmoe_status failure;
-    uint16_t queue[MMOE_MAX_TOP_K]; /* misses of this layer; those before `started` are loading or loaded */
+    /* Misses of this layer and when they were asked for; those before `started` are loading or loaded */
+    struct {
+        uint32_t used;
+        uint16_t expert;
+    } queue[MMOE_MAX_TOP_K];
     uint32_t started, queued;
 } pager;
 
@@ -161,7 +165,8 @@ static void start_next(void) {
     const uint32_t s = find_slot();
     if (s == MMOE_NO_SLOT) return;
     mmoe_slot *slot = &pager.memory->slot[s];
-    const uint16_t expert = pager.queue[pager.started++];
+    const uint16_t expert = pager.queue[pager.started].expert;
+    const uint32_t used = pager.queue[pager.started++].used;
     const uint64_t begin = mmoe_port_ticks();
     page_entry entry;
     mmoe_status status = read_entry(expert, &entry);
@@ -173,7 +178,7 @@ static void start_next(void) {
         note_failure(expert, status);
         return;
     }
-    *slot = (mmoe_slot){.used = pager.uses, .crc = entry.crc, .expert = expert, .state = MMOE_SLOT_LOADING, .needed = 1};
+    *slot = (mmoe_slot){.used = used, .crc = entry.crc, .expert = expert, .state = MMOE_SLOT_LOADING, .needed = 1};
     pager.memory->expert_slot[expert] = (uint16_t)s;
     pager.loading = (uint16_t)s;
 }
@@ -215,7 +220,8 @@ void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit) {
             memory->slot[s].needed = 1;
             hit[i] = memory->slot[s].state != MMOE_SLOT_LOADING;
         } else if (pager.model->slots) {
-            pager.queue[pager.queued++] = e;
+            pager.queue[pager.queued].used = pager.uses;
+            pager.queue[pager.queued++].expert = e;
         }
         if (hit[i])
             pager.statistics->hits++;

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The pager behind a port whose every failure a test can choose. */
+#include <string.h>
+
+#include "mmoe_internal.h"
+
+enum { MAX_EXPERTS = 64, MAX_PAGE = 256 };
+
+static uint8_t image[1 << 16], slots[MAX_EXPERTS * MAX_PAGE], expert_uses[MAX_EXPERTS];
+static mmoe_slot slot[MAX_EXPERTS];
+static uint16_t expert_slot[MAX_EXPERTS];
+static mmoe_model model;
+static mmoe_statistics statistics;
+static const mmoe_memory memory = {
+    .slots = slots, .slot = slot, .expert_slot = expert_slot, .expert_uses = expert_uses};
+
+/* Chosen by a test */
+int fake_start_status, fake_done_status, fake_polls, fake_stuck, fake_short;
+/* Seen by a test */
+int fake_starts, fake_overlaps;
+static struct {
+    uint8_t *to;
+    uint32_t offset, length;
+    int polls, running;
+} read;
+static uint64_t now;
+
+mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
+    if (read.running) fake_overlaps++;
+    if (fake_start_status) return (mmoe_status)fake_start_status;
+    fake_starts++;
+    read.to = dst;
+    read.offset = offset;
+    read.length = length;
+    read.polls = fake_polls;
+    read.running = 1;
+    return MMOE_OK;
+}
+
+int mmoe_port_read_done(void) {
+    if (!read.running) return 1;
+    if (fake_stuck || read.polls-- > 0) return 0;
+    read.running = 0;
+    if (fake_done_status) return fake_done_status;
+    memcpy(read.to, image + read.offset, fake_short ? read.length / 2 : read.length);
+    return 1;
+}
+
+uint64_t mmoe_port_ticks(void) { return now += 10; }
+uint32_t mmoe_port_tick_hz(void) { return 1000; }
+
+/* The image is `length` bytes; mapped 0: only the port reads it. */
+int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_t experts, uint16_t top_k,
+                  uint32_t expert_bytes, uint16_t slot_count, uint16_t policy, int mapped) {
+    memset(&read, 0, sizeof read);
+    memset(&model, 0, sizeof model);
+    memset(image, 0xFF, sizeof image);
+    memset(slots, 0, sizeof slots);
+    memcpy(image, data, length);
+    fake_start_status = fake_done_status = fake_polls = fake_stuck = fake_short = fake_starts = fake_overlaps = 0;
+    model.layers = layers;
+    model.experts = experts;
+    model.top_k = top_k;
+    model.expert_bytes = expert_bytes;
+    model.slots = slot_count;
+    model.policy = policy;
+    model.expert_image = mapped ? image : NULL;
+    memset(model.model_id, 0x11, sizeof model.model_id);
+    memset(&statistics, 0, sizeof statistics);
+    return (int32_t)mmoe_pager_open(&model, &memory, &statistics);
+}
+
+/* The page, or NULL with the status in *status */
+const uint8_t *fake_take(uint16_t expert, int32_t *status) {
+    const uint8_t *page = NULL;
+    *status = (int32_t)mmoe_pager_take(expert, &page);
+    return *status ? NULL : page;
+}
+
+void fake_read_statistics(uint64_t *out) {
+    const uint64_t values[] = {statistics.hits, statistics.misses, statistics.load_errors, statistics.bytes_loaded,
+                               statistics.stall_ticks};
+    memcpy(out, values, sizeof values);
+}
+
+void fake_corrupt(uint32_t offset) { image[offset] ^= 0x40; }

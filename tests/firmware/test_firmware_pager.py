@@ -1,0 +1,296 @@
+"""The pager behind a port that fails in every way a port can."""
+
+import ctypes
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.gcc
+
+OK, PAGE_CRC, PAGE_READ, PAGE_TIMEOUT, IMAGE = 0, -5, -6, -7, -8
+LRU, LFU = 0, 1
+LAYERS, EXPERTS, TOP_K, EXPERT_BYTES, ALIGNMENT = 2, 8, 2, 64, 128
+MODEL_ID = b"\x11" * 32
+AGEING_TOKENS = 64
+
+
+def page(expert: int) -> bytes:
+    """What the page of an expert holds."""
+    return np.random.default_rng(expert).bytes(EXPERT_BYTES)
+
+
+def make_image(model_id: bytes = MODEL_ID, version: int = 1, magic: bytes = b"MMOE") -> bytearray:
+    """An expert image of SPEC.md 6."""
+    count = LAYERS * EXPERTS
+    first = -(-(64 + 12 * count) // ALIGNMENT) * ALIGNMENT
+    offsets = [first + i * ALIGNMENT for i in range(count)]
+    header = struct.pack("<4sHHIIII32sI", magic, version, 64, count, ALIGNMENT, offsets[-1] + EXPERT_BYTES, EXPERT_BYTES,
+                         model_id, 0)
+    image = bytearray(b"\xff" * (offsets[-1] + EXPERT_BYTES))
+    image[:64] = header + struct.pack("<I", zlib.crc32(header))
+    for i, offset in enumerate(offsets):
+        struct.pack_into("<III", image, 64 + 12 * i, offset, EXPERT_BYTES, zlib.crc32(page(i)))
+        image[offset : offset + EXPERT_BYTES] = page(i)
+    return image
+
+
+class Pager:
+    """The C pager with its fake port."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self.c = library
+        self.c.fake_take.restype = ctypes.c_void_p
+
+    def open(self, slots: int, policy: int = LRU, image: bytes | None = None, mapped: bool = False) -> int:
+        data = bytes(make_image() if image is None else image)
+        return int(self.c.fake_open(data, len(data), LAYERS, EXPERTS, TOP_K, EXPERT_BYTES, slots, policy, int(mapped)))
+
+    def set(self, **switches: int) -> None:
+        for name, value in switches.items():
+            ctypes.c_int.in_dll(self.c, f"fake_{name}").value = value
+
+    def get(self, name: str) -> int:
+        return ctypes.c_int.in_dll(self.c, f"fake_{name}").value
+
+    def statistics(self) -> dict[str, int]:
+        values = (ctypes.c_uint64 * 5)()
+        self.c.fake_read_statistics(values)
+        return dict(zip(("hits", "misses", "load_errors", "bytes_loaded", "stall_ticks"), values, strict=True))
+
+    def want(self, experts: list[int]) -> list[int]:
+        hits = (ctypes.c_uint8 * len(experts))()
+        self.c.mmoe_pager_want((ctypes.c_uint16 * len(experts))(*experts), len(experts), hits)
+        return list(hits)
+
+    def take(self, expert: int) -> tuple[int, bytes]:
+        status = ctypes.c_int32()
+        address = self.c.fake_take(expert, ctypes.byref(status))
+        return status.value, ctypes.string_at(address, EXPERT_BYTES) if address else b""
+
+    def run_layer(self, experts: list[int]) -> list[int]:
+        """As the MoE operation does it: hits, then misses; every page must be the right one."""
+        hits = self.want(experts)
+        order = [e for e, hit in zip(experts, hits, strict=True) if hit] + [
+            e for e, hit in zip(experts, hits, strict=True) if not hit]  # fmt: skip
+        for expert in order:
+            assert self.take(expert) == (OK, page(expert))
+            self.c.mmoe_pager_release(expert)
+            self.c.mmoe_pager_poll()
+        return hits
+
+
+@pytest.fixture
+def pager(shared_library: Path) -> Pager:
+    return Pager(ctypes.CDLL(str(shared_library)))
+
+
+def random_tokens(count: int, seed: int = 0) -> list[list[list[int]]]:
+    """For each token and layer the chosen experts, some far more often than others."""
+    random = np.random.default_rng(seed)
+    weights = 1 / np.arange(1, EXPERTS + 1)
+    choose: Callable[[int], list[int]] = lambda layer: sorted(
+        (layer * EXPERTS + random.choice(EXPERTS, TOP_K, replace=False, p=weights / weights.sum())).tolist())  # noqa: E731
+    return [[choose(layer) for layer in range(LAYERS)] for _ in range(count)]
+
+
+def simulate(tokens: list[list[list[int]]], slots: int, policy: int) -> list[list[int]]:
+    """The policies in the plainest Python: hit flags for each layer of each token."""
+    loaded: dict[int, int] = {}  # expert: when it was last used
+    uses: Counter[int] = Counter()
+    clock, flags = 0, []
+    for number, token in enumerate(tokens, start=1):
+        if number % AGEING_TOKENS == 0:
+            uses = Counter({expert: count // 2 for expert, count in uses.items()})
+        for layer in token:
+            flags.append([int(expert in loaded) for expert in layer])
+            missing = [expert for expert in layer if expert not in loaded]
+            asked = {expert: clock + i for i, expert in enumerate(layer)}
+            clock += len(layer)
+            uses.update(layer)
+            loaded |= {expert: asked[expert] for expert in layer if expert in loaded}
+            needed = set(layer) - set(missing)  # the first read starts while the hits are still needed
+            for expert in missing:
+                if len(loaded) >= slots:
+                    free = [e for e in loaded if e not in needed]
+                    del loaded[min(free, key=lambda e: (uses[e] if policy == LFU else 0, loaded[e]))]
+                loaded[expert] = asked[expert]
+                needed = {expert}  # computed before the one after the next is read
+    return flags
+
+
+@pytest.mark.parametrize("policy", [LRU, LFU])
+@pytest.mark.parametrize("slots", [TOP_K + 1, 5, 9, 15])
+def test_pager_hits_as_a_plain_simulation_says(pager: Pager, slots: int, policy: int) -> None:
+    tokens = random_tokens(300)
+    assert pager.open(slots, policy) == OK
+    flags = []
+    for token in tokens:
+        pager.c.mmoe_pager_begin_token()
+        flags += [pager.run_layer(layer) for layer in token]
+    expected = simulate(tokens, slots, policy)
+    assert flags == expected
+    hits = sum(map(sum, expected))
+    uses = 300 * LAYERS * TOP_K
+    assert pager.statistics() | {"stall_ticks": 0} == {
+        "hits": hits, "misses": uses - hits, "load_errors": 0, "bytes_loaded": (uses - hits) * EXPERT_BYTES,
+        "stall_ticks": 0}  # fmt: skip
+    assert pager.get("overlaps") == 0
+
+
+def test_lfu_keeps_what_lru_loses_in_a_cycle(pager: Pager) -> None:
+    """Two favourites among a cycle longer than the slots: LRU hardly hits, LFU keeps the favourites."""
+    hits = {}
+    for policy in (LRU, LFU):
+        assert pager.open(3, policy) == OK
+        for number in range(100):
+            pager.c.mmoe_pager_begin_token()
+            pager.run_layer([0, 1 + number % 7])
+            pager.run_layer([8, 9 + number % 7])
+        hits[policy] = pager.statistics()["hits"]
+    assert hits[LFU] > 180 > 120 > hits[LRU]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 16, 40])
+@pytest.mark.parametrize("polls", [0, 1, 7])
+def test_pages_are_right_for_any_number_of_slots(pager: Pager, slots: int, polls: int) -> None:
+    assert pager.open(slots, LFU) == OK
+    pager.set(polls=polls)
+    for token in random_tokens(60, seed=slots):
+        pager.c.mmoe_pager_begin_token()
+        for layer in token:
+            pager.run_layer(layer)
+    if slots >= LAYERS * EXPERTS:  # all resident: each loaded once
+        assert pager.statistics()["misses"] <= LAYERS * EXPERTS
+
+
+def test_second_read_runs_while_the_first_expert_is_computed(pager: Pager) -> None:
+    assert pager.open(TOP_K + 1) == OK
+    starts = pager.get("starts")
+    assert pager.want([0, 1]) == [0, 0]
+    assert pager.take(0) == (OK, page(0))
+    assert pager.get("starts") == starts + 4  # table entry and page, twice
+
+
+def test_experts_in_place_need_no_slot(pager: Pager) -> None:
+    assert pager.open(0, mapped=True) == OK
+    starts = pager.get("starts")
+    assert pager.run_layer([3, 5]) == [1, 1]
+    assert pager.run_layer([3, 5]) == [1, 1]
+    assert pager.get("starts") == starts
+    assert pager.statistics()["hits"] == 4
+
+
+def test_bad_page_in_place_is_named(pager: Pager) -> None:
+    image = make_image()
+    image[-1] ^= 1
+    assert pager.open(0, image=image, mapped=True) == OK
+    last = LAYERS * EXPERTS - 1
+    pager.want([8, last])
+    assert pager.take(8)[0] == OK
+    assert pager.take(last) == (PAGE_CRC, b"")
+    assert pager.statistics()["load_errors"] == 1
+
+
+def test_bad_page_is_named_and_the_pager_lives(pager: Pager) -> None:
+    image = make_image()
+    image[-1] ^= 1
+    assert pager.open(3, image=image) == OK
+    last = LAYERS * EXPERTS - 1
+    for attempt in range(1, 4):
+        pager.c.mmoe_pager_begin_token()
+        assert pager.want([9, last])[1] == 0
+        assert pager.take(9) == (OK, page(9))
+        assert pager.take(last) == (PAGE_CRC, b"")
+        assert pager.statistics()["load_errors"] == attempt
+    pager.c.mmoe_pager_begin_token()
+    pager.run_layer([8, 10])
+
+
+def test_short_read_is_found_by_its_crc(pager: Pager) -> None:
+    assert pager.open(3) == OK
+    pager.want([0])  # its table entry is read whole
+    pager.set(short=1)
+    assert pager.take(0) == (PAGE_CRC, b"")
+    pager.set(short=0)
+    pager.c.mmoe_pager_begin_token()
+    pager.run_layer([0, 1])
+
+
+@pytest.mark.parametrize("switch", ["start_status", "done_status"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_failing_driver_is_named(pager: Pager, switch: str, mapped: bool) -> None:
+    assert pager.open(3, mapped=mapped) == OK
+    pager.set(**{switch: PAGE_READ})
+    pager.want([0, 1])
+    assert pager.take(0) == (PAGE_READ, b"")
+    assert pager.statistics()["load_errors"] == 1
+    pager.set(**{switch: 0})
+    pager.c.mmoe_pager_begin_token()
+    pager.run_layer([0, 1])
+
+
+def test_stuck_driver_times_out_and_its_slot_is_left_alone(pager: Pager) -> None:
+    assert pager.open(3, mapped=True) == OK
+    pager.run_layer([0, 1])
+    pager.set(stuck=1)
+    for _ in range(3):
+        pager.c.mmoe_pager_begin_token()
+        pager.want([2, 3])
+        assert pager.take(2) == (PAGE_TIMEOUT, b"")
+    assert pager.get("overlaps") == 0  # no second read was started meanwhile
+    pager.c.mmoe_pager_begin_token()
+    assert pager.want([4, 5]) == [0, 0]  # another expert waits for the driver too
+    assert pager.take(4) == (PAGE_TIMEOUT, b"")
+    pager.set(stuck=0)
+    pager.c.mmoe_pager_begin_token()
+    pager.run_layer([4, 5])
+    pager.run_layer([2, 3])
+    assert pager.get("overlaps") == 0
+
+
+def test_emptied_slots_miss_again(pager: Pager) -> None:
+    assert pager.open(6) == OK
+    assert pager.run_layer([0, 1]) == [0, 0]
+    assert pager.run_layer([0, 1]) == [1, 1]
+    pager.c.mmoe_pager_empty()
+    assert pager.run_layer([0, 1]) == [0, 0]
+
+
+def _without_crc(change: Callable[[bytearray], None]) -> bytearray:
+    image = make_image()
+    change(image)
+    return image
+
+
+def _with_crc(change: Callable[[bytearray], None]) -> bytearray:
+    image = _without_crc(change)
+    struct.pack_into("<I", image, 60, zlib.crc32(bytes(image[:60])))
+    return image
+
+
+WRONG_IMAGES = {
+    "other model": make_image(model_id=b"\x22" * 32),
+    "other version": make_image(version=2),
+    "no magic": make_image(magic=b"EMOM"),
+    "erased flash": bytearray(b"\xff" * 4096),
+    "header damaged": _without_crc(lambda i: i.__setitem__(30, i[30] ^ 1)),
+    "other count": _with_crc(lambda i: struct.pack_into("<I", i, 8, 15)),
+    "other expert size": _with_crc(lambda i: struct.pack_into("<I", i, 20, 80)),
+    "odd alignment": _with_crc(lambda i: struct.pack_into("<I", i, 12, 24)),
+    "shorter than its table says": _with_crc(lambda i: struct.pack_into("<I", i, 16, 1024)),
+    "page outside": _with_crc(lambda i: struct.pack_into("<I", i, 64, 0xFFFFFF80)),
+    "page not aligned": _with_crc(lambda i: struct.pack_into("<I", i, 64, 300)),
+    "page over the table": _with_crc(lambda i: struct.pack_into("<I", i, 64, 128)),
+    "page of another length": _with_crc(lambda i: struct.pack_into("<I", i, 68, 48)),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_IMAGES)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_wrong_image_is_refused(pager: Pager, what: str, mapped: bool) -> None:
+    assert pager.open(3, image=WRONG_IMAGES[what], mapped=mapped) == IMAGE

@@ -1,0 +1,92 @@
+"""Every C file of the firmware is clean under every compiler, and no library is linked into an image."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from emitted import Models, require_tool
+from images import FIRMWARE, MACHINES, WARNINGS, ZIG, build_image, include_flags, run, sources
+
+MODEL_HEADER = """
+#include "mmoe_runtime.h"
+enum { MMOE_MODEL_LAYERS = 1, MMOE_MODEL_EXPERTS = 0, MMOE_MODEL_TOP_K = 0, MMOE_MODEL_OPS = 3, MMOE_MODEL_ARENA_BYTES = 64,
+       MMOE_MODEL_KV_BYTES = 64, MMOE_MODEL_SLOTS = 0, MMOE_MODEL_EXPERT_BYTES = 0 };
+"""
+
+
+@pytest.fixture(scope="module")
+def gen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model.h of a dense model."""
+    folder = tmp_path_factory.mktemp("gen")
+    (folder / "model.h").write_text(MODEL_HEADER)
+    return folder
+
+
+@pytest.mark.gcc
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_host_sources_compile_without_warnings(compiler: str, gen: Path) -> None:
+    require_tool(compiler)
+    run([compiler, *WARNINGS, "-O2", "-fsyntax-only", *include_flags("host", gen), *sources("host", "host")])
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+def test_board_sources_compile_without_warnings(compiler: str, machine: str, gen: Path) -> None:
+    board = MACHINES[machine]
+    if compiler == "zig" and not board.zig:
+        return
+    if compiler == "gcc":
+        require_tool("arm-none-eabi-gcc")
+    driver = (*ZIG, *board.zig) if compiler == "zig" else ("arm-none-eabi-gcc", "-mthumb", *board.gcc)
+    defines = [f"-D{key}={value}" for key, value in board.defines.items()]
+    run([*driver, *WARNINGS, "-O2", "-ffreestanding", "-fsyntax-only", *defines, *include_flags("cortex_m", gen),
+         *sources("cortex_m", board.console)])  # fmt: skip
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("machine", ["mps3-an547", "netduinoplus2"])
+def test_image_holds_no_library(machine: str, models: Models) -> None:
+    elf = models.image(machine)
+    symbols = {line.split()[-1] for line in run(["arm-none-eabi-nm", elf]).splitlines()}
+    assert not {s for s in symbols if re.match(r"_?(malloc|free|sbrk|printf|puts|exit|abort|expf?|sqrtf?)$", s)}
+    assert not {s for s in symbols if s.startswith("__aeabi_unwind")}
+    sections = run(["arm-none-eabi-readelf", "-SW", elf])
+    for name in (".mmoe_arena", ".mmoe_kv", ".mmoe_slots", ".mmoe_stack", ".bss"):
+        assert re.search(rf"{re.escape(name)}\s+NOBITS", sections), name  # none of them is in the file
+
+
+@pytest.mark.arm
+def test_memory_that_is_too_small_is_named(models: Models, tmp_path: Path) -> None:
+    require_tool("arm-none-eabi-gcc")
+    import dataclasses
+
+    machine = MACHINES["mps2-an386"]
+    small = dataclasses.replace(machine, memories=(machine.memories[0], ("ssram23", 0x20000000, 0x2000, "rwx")))
+    with pytest.raises(AssertionError, match="region `ssram23' overflowed by"):
+        build_image(models.emit(3), tmp_path / "small.elf", small)
+
+
+@pytest.mark.arm
+def test_stack_is_bounded_and_nothing_recurses(models: Models, tmp_path: Path) -> None:
+    """Call graphs of GCC: no recursion, no frame without a bound."""
+    from mmoe_embed.elf import bound_stack
+
+    require_tool("arm-none-eabi-gcc")
+    build_image(models.emit(3), tmp_path / "image.elf", MACHINES["mps2-an386"], flags=("-O2", f"-fcallgraph-info=su", "-save-temps=obj"))
+    graphs = list(tmp_path.glob("*.ci"))
+    assert graphs
+    bound = bound_stack(graphs, "Reset_Handler", {"mmoe_step": ("step",)})
+    assert 300 < bound < 2048
+
+
+@pytest.mark.gcc
+def test_wrong_abi_is_refused_at_compile_time(models: Models) -> None:
+    require_tool("gcc")
+    done = subprocess.run(["gcc", "-std=c11", "-fsyntax-only", "-include", "mmoe_runtime.h", "-UMMOE_ABI", "-DMMOE_ABI=99", "-x", "c",
+                           *include_flags("host", models.emit(3)), "-", ], input="#undef MMOE_ABI\n#define MMOE_ABI 99\n#include \"model.h\"\n",
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode != 0
+    assert "emitted for MMOE_ABI" in done.stderr
+    assert FIRMWARE.is_dir()
