@@ -1,0 +1,147 @@
+"""The contract that everything stands on: the same logits, bit for bit, in the golden and in every compiled runtime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from random_model import small_config, write_checkpoint
+
+from mmoe_embed.board import load_board
+from mmoe_embed.build import BuildRequest, build_firmware
+from mmoe_embed.build_folder import BuildFolder
+from mmoe_embed.config import ModelConfig
+from mmoe_embed.golden import Golden
+from mmoe_embed.plan import PlanRequest
+from mmoe_embed.quantized import load_quantized
+from mmoe_embed.runners import connect_board
+from mmoe_embed.validate import Comparison, Prompt, compare_steps
+
+WATCH_SHAPE = {
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_experts": 16,
+    "num_experts_per_tok": 4,
+    "shared_expert_intermediate_size": 128,
+}
+
+
+def compare(build: BuildFolder, prompts: Sequence[Sequence[int]]) -> Comparison:
+    """Feed prompts to the running build and to its golden."""
+    golden = Golden(load_quantized(build.quantized))
+    wanted = [Prompt(tuple(tokens), len(tokens)) for tokens in prompts]
+    with connect_board(load_board(build.board), build) as client:
+        return compare_steps(client, golden, wanted)
+
+
+def assert_same_bits(comparison: Comparison) -> None:
+    """Every step's logits, routes and choice."""
+    assert comparison.first_difference is None
+    assert comparison.equal_logits == comparison.equal_routes == comparison.equal_argmax == comparison.steps > 0
+
+
+def random_prompts(config: ModelConfig, steps: int, seed: int = 1) -> list[list[int]]:
+    """Prompts of full context length until there are enough steps."""
+    random = np.random.default_rng(seed)
+    prompts: list[list[int]] = []
+    while sum(map(len, prompts)) < steps:
+        prompts.append(random.integers(0, config.vocab_size, config.max_position_embeddings).tolist())
+    return prompts
+
+
+@pytest.mark.arm
+@pytest.mark.qemu
+@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+@pytest.mark.parametrize(
+    ("board", "scheme", "slots"),
+    [
+        ("qemu_mps3_an547", "int8", 5),
+        ("qemu_mps3_an547", "int4", None),
+        ("qemu_mps2_an386", "int4", 5),
+        ("qemu_mps2_an386", "int8", 0),
+        ("qemu_netduinoplus2", "int8", None),
+    ],
+)
+def test_emulated_board_gives_the_golden_bits(
+    tmp_path: Path, board: str, scheme: str, slots: int | None, compiler: str
+) -> None:
+    config = small_config(**WATCH_SHAPE)
+    checkpoint = write_checkpoint(tmp_path / "model", config)
+    request = BuildRequest(checkpoint, board, tmp_path / "build", scheme, PlanRequest(slots), compiler)
+    assert_same_bits(compare(build_firmware(request), random_prompts(config, 60)))
+
+
+@pytest.mark.gcc
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_host_gives_the_golden_bits(tmp_path: Path, scheme: str, compiler: str) -> None:
+    config = small_config(**WATCH_SHAPE)
+    checkpoint = write_checkpoint(tmp_path / "model", config)
+    request = BuildRequest(checkpoint, "host_x86_64", tmp_path / "build", scheme, PlanRequest(5), compiler)
+    assert_same_bits(compare(build_firmware(request), random_prompts(config, 60)))
+
+
+@pytest.mark.aarch64
+def test_aarch64_gives_the_golden_bits(tmp_path: Path) -> None:
+    config = small_config(**WATCH_SHAPE)
+    checkpoint = write_checkpoint(tmp_path / "model", config)
+    request = BuildRequest(checkpoint, "linux_aarch64", tmp_path / "build", "int4", PlanRequest(5))
+    assert_same_bits(compare(build_firmware(request), random_prompts(config, 60)))
+
+
+@st.composite
+def _configs(draw: st.DrawFn) -> ModelConfig:
+    kv_heads = draw(st.integers(1, 3))
+    experts = draw(st.integers(0, 9))
+    return small_config(
+        hidden_size=draw(st.integers(1, 70)),
+        num_hidden_layers=draw(st.integers(1, 3)),
+        num_key_value_heads=kv_heads,
+        num_attention_heads=kv_heads * draw(st.integers(1, 3)),
+        head_dim=2 * draw(st.integers(1, 20)),
+        num_experts=experts,
+        num_experts_per_tok=draw(st.integers(1, experts)) if experts else 0,
+        moe_intermediate_size=draw(st.integers(1, 70)) if experts else 0,
+        shared_expert_intermediate_size=draw(st.integers(0 if experts else 1, 70)),
+        max_position_embeddings=draw(st.integers(8, 40)),
+        qk_norm=draw(st.booleans()),
+    )
+
+
+_random_models = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def _check_random_model(folder: Path, board: str, config: ModelConfig, scheme: str, seed: int, gain: float) -> None:
+    checkpoint = write_checkpoint(folder / "model", config, seed=seed, gain=gain)
+    slots = min(config.num_experts_per_tok + 1, config.num_experts * config.num_hidden_layers) or None
+    request = BuildRequest(checkpoint, board, folder / "build", scheme, PlanRequest(slots))
+    assert_same_bits(compare(build_firmware(request), random_prompts(config, 12, seed)))
+
+
+@pytest.mark.gcc
+@given(_configs(), st.sampled_from(["int8", "int4"]), st.integers(0, 99), st.sampled_from([0.01, 1.0, 30.0]))
+@_random_models
+def test_random_model_on_host(
+    tmp_path_factory: pytest.TempPathFactory, config: ModelConfig, scheme: str, seed: int, gain: float
+) -> None:
+    _check_random_model(tmp_path_factory.mktemp("random"), "host_x86_64", config, scheme, seed, gain)
+
+
+@pytest.mark.arm
+@pytest.mark.qemu
+@given(_configs(), st.sampled_from(["int8", "int4"]), st.integers(0, 99), st.sampled_from(["an547", "an386"]))
+@settings(_random_models, max_examples=6)
+def test_random_model_on_emulated_boards(
+    tmp_path_factory: pytest.TempPathFactory, config: ModelConfig, scheme: str, seed: int, machine: str
+) -> None:
+    board = {"an547": "qemu_mps3_an547", "an386": "qemu_mps2_an386"}[machine]
+    _check_random_model(tmp_path_factory.mktemp("random"), board, config, scheme, seed, 1.0)
