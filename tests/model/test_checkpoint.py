@@ -100,7 +100,7 @@ def test_load_checkpoint_names_the_bad_config_key(folder: Path, change: dict[str
 
 def test_load_checkpoint_refuses_a_pickle_by_name(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model.pt")
-    with pytest.raises(ToolkitError, match="no file model.safetensors") as failure:
+    with pytest.raises(ToolkitError, match=r"no file model\.safetensors") as failure:
         load_checkpoint(folder)
     assert "model.pt is a pickle" in failure.value.try_
 

@@ -20,6 +20,7 @@ from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
 from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
+PROMPTS = "prompts.txt"
 _STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
 _SLACK = 256  # sizes of a first link are rounded up to this, so that a second link settles
 
@@ -144,6 +145,9 @@ def _finish(
     quantized = folder / "quantized.safetensors"
     save_quantized(model, quantized)
     write_files({"arena.svg": draw_arena(model).encode()}, folder / "gen")
+    requests = Path(source).parent / PROMPTS  # an example's own requests, for `validate`
+    if requests.is_file():
+        write_files({PROMPTS: requests.read_bytes()}, folder)
     sizes = read_sizes(program.elf)
     if is_microcontroller(board):
         check_symbols(program.elf)

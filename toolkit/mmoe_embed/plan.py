@@ -224,7 +224,8 @@ def plan_model(
     image_bytes = image_size_bytes(count, expert_bytes, alignment) if page else 0
     if page:
         room.put("experts", image_bytes, smaller)
-    for use, size in (("data", runtime.data), ("stack", runtime.stack), ("arena", arena_bytes), ("kv", kv_bytes)):
+    ram: dict[Use, int] = {"data": runtime.data, "stack": runtime.stack, "arena": arena_bytes, "kv": kv_bytes}
+    for use, size in ram.items():
         room.put(use, size, shorter)
 
     fixed = runtime.data + runtime.stack + arena_bytes + kv_bytes

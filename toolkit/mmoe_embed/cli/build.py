@@ -48,7 +48,7 @@ def command(
         f"  text {sizes['text']} B, data {sizes['data']} B, stack {plan['stack_bytes']} B"
         + (f" (bound {sizes['stack_bound']} B)" if sizes["stack_bound"] else ""),
         f"  arena {plan['arena_bytes']} B",
-        f"  experts {plan['expert_mode']}: {plan['slots']} slots for {plan['expert_count']} of {plan['expert_bytes']} B",
+        f"  experts {plan['expert_mode']}: {plan['slots']} slots, {plan['expert_count']} of {plan['expert_bytes']} B",
         f"  SRAM {plan['sram_used_bytes']} B used, {plan['sram_free_bytes']} B free",
         *(f"  note: {note}" for note in plan["notes"]),
     ]

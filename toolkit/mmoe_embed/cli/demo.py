@@ -26,7 +26,7 @@ _REQUEST = "wake me at ten past six"
 @click.option("--compiler", type=click.Choice(COMPILERS), help="Default: the first that is installed.")
 @click.option("--prompt", default=_REQUEST, show_default=True, help="What to ask the board.")
 @click.pass_context
-def command(ctx: click.Context, output: Path, prompt: str, **build_options: Any) -> Result:
+def command(ctx: click.RichContext, /, output: Path, prompt: str, **build_options: Any) -> Result:
     """Take CHECKPOINT the whole road: build, flash, validate, and one prompt answered by the board."""
     results = {}
     for title, other, options in (

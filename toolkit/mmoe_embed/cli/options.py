@@ -10,7 +10,7 @@ from mmoe_embed.errors import UsageError
 from mmoe_embed.plan import POLICIES, PlanRequest
 
 
-class ByteCount(click.ParamType):
+class ByteCount(click.ParamType):  # type: ignore[type-arg]
     """A number of bytes: 131072, 0x20000, 128K or 1M."""
 
     name = "bytes"

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Abort, ClickException, Exit
+from click.exceptions import UsageError as ClickUsageError
 from rich.console import Console
 
 from mmoe_embed import __version__
@@ -90,16 +92,16 @@ def report_failure(error: BaseException, *, as_json: bool) -> int:
     at = try_ = ""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, click.exceptions.Exit):
+    if isinstance(error, Exit):
         return error.exit_code
     if isinstance(error, ToolkitError):
         message, at, try_, code = error.message, error.at, error.try_, error.exit_code
-    elif isinstance(error, click.UsageError):
+    elif isinstance(error, ClickUsageError):
         hint = error.ctx.command_path if error.ctx else "mmoe-embed"
         message, try_, code = error.format_message(), f"{hint} --help", 2
-    elif isinstance(error, click.ClickException):
+    elif isinstance(error, ClickException):
         message, code = error.format_message(), error.exit_code
-    elif isinstance(error, KeyboardInterrupt | click.Abort):
+    elif isinstance(error, KeyboardInterrupt | Abort):
         message, code = "interrupted; run the same command again to go on", 130
     elif isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
