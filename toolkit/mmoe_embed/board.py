@@ -18,9 +18,7 @@ SCHEMA_VERSION = 1
 _T = typing.TypeVar("_T")
 
 Kind = Literal["hardware", "emulated", "phone", "host"]
-Isa = Literal[
-    "dsp", "mve", "mve-fp", "lob", "neon", "dotprod", "i8mm", "sse2", "sse4.1", "avx2", "avx512-vnni"
-]
+Isa = Literal["dsp", "mve", "mve-fp", "lob", "neon", "dotprod", "i8mm", "sse2", "sse4.1", "avx2", "avx512-vnni"]
 Fpu = Literal["none", "fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16", "native"]
 MemoryKind = Literal["tcm", "sram", "psram", "dram", "flash", "xip_flash", "nor", "storage"]
 Use = Literal["text", "rodata", "experts", "data", "stack", "arena", "kv", "slots"]
@@ -334,7 +332,7 @@ def _convert(raw: Any, item_type: type[_T], prefix: str, lines: "_KeyLines", pat
 def _type_at(owner: Any, key_path: str) -> tuple[Any, Any]:
     """(table type, field type) that a dotted path leads to."""
     leaf = owner
-    for key in key_path.split(".") if key_path else []:
+    for key in re.sub(r"\[\d+\]", "", key_path).split(".") if key_path else []:
         leaf = typing.get_type_hints(owner).get(key)
         for candidate in (leaf, *typing.get_args(leaf)):
             if isinstance(candidate, type) and issubclass(candidate, _Table):
@@ -384,5 +382,5 @@ class _KeyLines:
         while key_path:
             if key_path in self._lines:
                 return self._lines[key_path]
-            key_path = key_path.rpartition(".")[0]
+            key_path = key_path.rpartition("[" if key_path.endswith("]") else ".")[0]
         return 1

@@ -249,6 +249,8 @@ def _check_watermarks(statistics: Statistics, plan: Mapping[str, Any]) -> Iterat
         ("arena", statistics.arena_bytes, statistics.arena_used),
         ("stack", statistics.stack_bytes, statistics.stack_used),
     ):
+        if not reserved:  # a program's stack is the system's
+            continue
         limit = min(reserved, planned[name] or reserved)
         yield Check(f"{name} watermark", used <= limit, f"{used} of {limit} B")
     arena = planned["arena"]

@@ -30,21 +30,21 @@ def render_report(report: Report, board: Board) -> str:
             f"experts     {identity.slots} slots, hit rate {100 * statistics.hit_rate:.1f} % "
             f"({statistics.hits} hits, {statistics.misses} misses), {statistics.bytes_loaded} B loaded"
         )
-    lines.append(
-        f"watermarks  arena {statistics.arena_used} of {statistics.arena_bytes} B, "
-        f"stack {statistics.stack_used} of {statistics.stack_bytes} B"
-    )
+    stack = "stack not measured on this board"
+    if statistics.stack_bytes:
+        stack = f"stack {statistics.stack_used} of {statistics.stack_bytes} B"
+    lines.append(f"watermarks  arena {statistics.arena_used} of {statistics.arena_bytes} B, {stack}")
     lines += _describe_slowest(report)
     if report.retries:
-        lines.append(f"line        {report.retries} requests were sent again")
+        lines.append(f"line        {report.retries} requests were sent again (lost, damaged or late)")
     lines += [f"FAILED      {check.name}: {check.detail}" for check in report.checks if not check.ok]
     return "\n".join(lines)
 
 
 def describe_speed(report: Report, board: Board) -> str:
-    """Ticks of a step in the unit that means something on this board: instructions, or time."""
+    """What a token costs, in the unit that means something on this board: instructions, or time."""
     mean = sum(report.comparison.ticks) / max(1, len(report.comparison.ticks))
-    return describe_ticks(mean, report.identity.tick_hz, board) + " a token"
+    return describe_cost(mean, report.identity.tick_hz, board)
 
 
 def count_instructions(ticks: float, tick_hz: int, board: Board) -> float | None:
@@ -55,17 +55,17 @@ def count_instructions(ticks: float, tick_hz: int, board: Board) -> float | None
     return ticks * qemu.instructions_per_second / tick_hz
 
 
-def describe_ticks(ticks: float, tick_hz: int, board: Board) -> str:
-    """Ticks in words."""
+def describe_cost(ticks: float, tick_hz: int, board: Board) -> str:
+    """Ticks of a token in words; instructions are never called seconds."""
     instructions = count_instructions(ticks, tick_hz, board)
     if instructions is not None:
         clock_hz = board.core.clock_hz or board.soc.clock_hz
         rate = clock_hz / instructions if instructions else 0.0
         return (
-            f"{instructions:,.0f} instructions ({rate:.1f}/s at {clock_hz / 1e6:g} MHz "
-            "and one instruction a cycle, which is not a measured speed)"
+            f"{instructions:,.0f} instructions a token "
+            f"({rate:.1f} tokens/s at {clock_hz / 1e6:g} MHz if each took one cycle; emulated, not measured)"
         )
-    return f"{1e3 * ticks / tick_hz:.3f} ms" if tick_hz else f"{ticks:,.0f} ticks"
+    return f"{1e3 * ticks / tick_hz:.3f} ms a token" if tick_hz else f"{ticks:,.0f} ticks a token"
 
 
 def _describe_slowest(report: Report) -> list[str]:

@@ -14,6 +14,11 @@ from mmoe_embed.runners import EMULATED_RUNNERS, RUNNERS, connect_board, make_co
 from mmoe_embed.runners.fit import check_image_fits
 from mmoe_embed.runners.probe import run_commands
 
+_STARTED = {
+    "qemu": "was started once in QEMU (nothing to write)",
+    "host": "was started once as a program (nothing to write)",
+}
+
 
 @verb("flash")
 @build_argument
@@ -52,7 +57,7 @@ def command(build: Path, runner: str | None, port: str | None, baud: int | None,
     if data["identified"]:
         with connect_board(board, folder, port=port, baud=baud) as client:
             identity = client.identify()
-        started = "started once in its emulator (nothing to write)" if emulated and not port else "answers"
+        started = "answers" if port else _STARTED.get(name, "answers")
         lines.append(f"{identity.board} {started}: it runs build {identity.build_id[:12]}")
     else:
         lines.append("not asked who it is: give --port to check that the board runs this build")

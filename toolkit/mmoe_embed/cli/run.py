@@ -11,7 +11,7 @@ from mmoe_embed.cli.board_session import build_argument, open_build, port_option
 from mmoe_embed.cli.output import Result, console, verb, wants_json
 from mmoe_embed.prompt import stream_answer
 from mmoe_embed.serial.client import BoardClient, StatusError, TextTooLongError
-from mmoe_embed.validate_report import describe_ticks
+from mmoe_embed.validate_report import describe_cost
 
 _REFUSED = (-2, -10)  # this prompt does not fit; the next one may
 
@@ -76,7 +76,7 @@ def _describe_cost(client: BoardClient, board: Board) -> str:
     statistics = client.statistics()
     identity = client.identity or client.identify()
     ticks = sum(op.ticks for op in client.profile())
-    mean = describe_ticks(ticks / max(1, statistics.steps), identity.tick_hz, board)
+    mean = describe_cost(ticks / max(1, statistics.steps), identity.tick_hz, board)
     rate = statistics.hit_rate
     hits = "" if rate is None else f", expert hit rate {100 * rate:.1f} %"
-    return f"{statistics.steps} tokens, {mean} a token{hits}"
+    return f"{statistics.steps} tokens, {mean}{hits}"

@@ -23,7 +23,7 @@ def make_qemu_command(board: Board, elf: Path, port: int | str) -> list[str]:
     if qemu is None:
         raise UsageError(f"board {board.name} has no [runner.qemu]", at=f"{board.name}.toml")
     head = [QEMU, "-M", qemu.machine, "-display", "none", "-monitor", "none", *qemu.args]
-    return [*head, "-kernel", str(elf), "-serial", f"tcp:127.0.0.1:{port},server=on,wait=on"]
+    return [*head, "-kernel", str(elf), "-serial", f"tcp:127.0.0.1:{port},server=on,wait=on,nodelay=on"]
 
 
 def make_host_command(board: Board, elf: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import select
+import socket
 import time
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,9 @@ class Port:
             ) from None
         except (serial.SerialException, OSError) as error:
             raise _explain_open_failure(url, error) from None
+        connection = getattr(self._serial, "_socket", None)
+        if isinstance(connection, socket.socket):  # small frames must not wait for each other
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self._descriptor: int | None = self._serial.fileno()
         except (AttributeError, OSError):  # rfc2217:// and loop:// have none
@@ -82,14 +86,14 @@ class Port:
     def close(self) -> None:
         """Give the port back; never fails."""
         # pyserial leaves a socket open when its peer has gone first
-        socket = getattr(self._serial, "_socket", None)
+        connection = getattr(self._serial, "_socket", None)
         try:
             self._serial.close()
         except (serial.SerialException, OSError):
             pass
         finally:
-            if socket is not None:
-                socket.close()
+            if connection is not None:
+                connection.close()
 
     def find_holders(self) -> str:
         """Other programs that have the same device open, in words; empty when none is known."""

@@ -1,0 +1,148 @@
+"""The verbs that meet a board, as a user calls them: exit code, stdout, stderr."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from fake_board import BUILD_ID, MODEL_ID, FakeBoard, listen_silently
+
+from mmoe_embed.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """A build folder as far as the serial verbs look into one."""
+    record = {
+        "format": 1, "board": "host_x86_64", "elf": "firmware", "model_id": MODEL_ID, "build_id": BUILD_ID,
+        "quantized": "quantized.safetensors", "files": {},
+    }  # fmt: skip
+    folder = tmp_path / "build"
+    folder.mkdir()
+    (folder / "build.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_run_prompt(board: FakeBoard, build: Path, run: Run) -> None:
+    assert run("run", str(build), "hello", "--port", board.url) == (0, "lleh\n", "")
+
+
+def test_run_pipe_one_answer_a_line(board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n\nthis is far too long for it\nabc\n"))
+    code, out, err = run("run", str(build), "--port", board.url)
+    assert (code, out) == (1, "lleh\n\ncba\n")
+    assert "line 2: prompt failed on the board" in err.replace("\n", " ")
+
+
+def test_run_json(board: FakeBoard, build: Path, run: Run) -> None:
+    code, out, _ = run("run", str(build), "hello", "--port", board.url, "--json")
+    answer = {"prompt": "hello", "answer": "lleh", "error": ""}
+    assert (code, json.loads(out)["data"]) == (0, {"answers": [answer]})
+
+
+def test_run_verbose_speaks_on_stderr(board: FakeBoard, build: Path, run: Run) -> None:
+    code, out, err = run("run", str(build), "hello", "--port", board.url, "-v")
+    assert (code, out) == (0, "lleh\n")
+    assert "5 tokens" in err
+
+
+def test_another_build_on_the_board(board: FakeBoard, build: Path, run: Run) -> None:
+    board.build_id = "44" * 32
+    for arguments in (["run", str(build), "hi"], ["flash", str(build)]):
+        code, out, err = run(*arguments, "--port", board.url)
+        assert (code, out) == (6, "")
+        assert "another build" in err
+
+
+def test_silent_board(build: Path, run: Run) -> None:
+    with listen_silently() as url:
+        code, _, err = run("run", str(build), "hi", "--port", url)
+    assert code == 4
+    assert "silent" in err
+
+
+def test_missing_port_as_json(build: Path, run: Run) -> None:
+    code, out, _ = run("run", str(build), "hi", "--port", "/dev/ttyNOPE7", "--json")
+    envelope = json.loads(out)
+    assert (code, envelope["exit_code"], envelope["status"]) == (4, 4, "failed")
+    assert envelope["error"]["at"] == "/dev/ttyNOPE7"
+
+
+def test_no_build(tmp_path: Path, run: Run) -> None:
+    code, _, err = run("run", str(tmp_path), "hi")
+    assert code == 1
+    assert "not a finished build" in err
+
+
+def test_accuracy_resumes(board: FakeBoard, build: Path, run: Run, tmp_path: Path) -> None:
+    dataset = tmp_path / "set.jsonl"
+    pairs = [("hello", "lleh"), ("abc", "cba"), ("wrong", "right"), ("x" * 30, "?")]
+    dataset.write_text("".join(json.dumps({"prompt": p, "completion": c}) + "\n" for p, c in pairs))
+    arguments = ("accuracy", str(build), str(dataset), "--port", board.url)
+    code, out, _ = run(*arguments, "--limit", "1")
+    assert (code, out.splitlines()[0]) == (0, "exact match: 1 of 1 (100.00 %)")
+    results = build / "accuracy-set.jsonl"
+    with results.open("a") as stream:
+        stream.write('{"line": 1, "prom')  # interrupted in the middle of a line
+    before = board.executed
+    code, out, _ = run(*arguments, "--json")
+    data = json.loads(out)["data"]
+    assert (data["total"], data["correct"]) == (4, 2)
+    assert "MMOE_E_TEXT" in data["wrong"][1]["error"]
+    after_first = board.executed - before
+    before = board.executed
+    run(*arguments)
+    assert board.executed - before < after_first / 2  # nothing was asked again
+    dataset.write_text(dataset.read_text() + '{"prompt": "more", "completion": "erom"}\n')
+    code, _, err = run(*arguments)
+    assert code == 6
+    assert "another dataset_sha256" in err
+    assert run(*arguments, "--fresh")[1].startswith("exact match: 3 of 5")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("", "empty"), ('{"prompt": "a"}', "set.jsonl:1"), ("\n[]", "set.jsonl:2"), ("nonsense", '"completion"')],
+)
+def test_accuracy_bad_dataset(build: Path, run: Run, tmp_path: Path, content: str, words: str) -> None:
+    dataset = tmp_path / "set.jsonl"
+    dataset.write_text(content)
+    code, _, err = run("accuracy", str(build), str(dataset))
+    assert code == 1
+    assert words in err
+
+
+def test_accuracy_missing_dataset(build: Path, run: Run) -> None:
+    code, _, err = run("accuracy", str(build), "nowhere.jsonl")
+    assert code == 1
+    assert "no such file" in err
+
+
+def test_flash_dry_run_prints_the_command(build: Path, run: Run) -> None:
+    code, out, _ = run("flash", str(build), "--dry-run")
+    assert code == 0
+    assert out.strip().endswith(str(build / "firmware"))
+
+
+def test_validate_writes_junit_of_an_error(build: Path, run: Run, tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    code, _, err = run("validate", str(build), "--junit", str(junit))
+    assert code == 1
+    assert "no such quantized model" in err
+    root = ElementTree.parse(junit).getroot()
+    assert (root.attrib["errors"], root.attrib["tests"]) == ("1", "1")
