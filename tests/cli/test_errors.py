@@ -1,0 +1,135 @@
+"""The command as a user meets it: exit codes, error texts, the JSON envelope, also when failing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from random_model import small_config, write_checkpoint
+
+
+def run_cli(*arguments: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run mmoe-embed as its own process."""
+    command = [sys.executable, "-c", "from mmoe_embed.cli import main; main()", *map(str, arguments)]
+    root = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(root / "toolkit"), str(root)])
+    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny", small_config())
+
+
+def test_help_lists_every_verb() -> None:
+    done = run_cli("--help")
+    assert done.returncode == 0
+    for verb in ("train", "quantize", "plan", "emit", "build", "flash", "validate", "run", "boards", "doctor"):
+        assert f" {verb} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "texts"),
+    [
+        (
+            ("plan", "{checkpoint}", "--board", "qemu_mps2_an368"),
+            2,
+            ["unknown board 'qemu_mps2_an368'", "qemu_mps2_an386"],
+        ),
+        (("plan", "{tmp}/nowhere", "--board", "host_x86_64"), 1, ["is not a checkpoint: no such folder"]),
+        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "8K"), 3, ["B over)", "try: --sram"]),
+        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "lots"), 2, ["128K"]),
+        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--expert-slots", "1"), 2, ["too few"]),
+        (("build", "{checkpoint}", "--board", "host_x86_64"), 2, ["--output"]),
+        (("build", "{checkpoint}", "--board", "host_x86_64", "-o", "{checkpoint}/config.json"), 2, ["is a file"]),
+        (("quantize", "{checkpoint}", "-o", "/proc/nowhere/q.safetensors"), 1, ["Error:", "/proc/nowhere"]),
+        (("validate", "{tmp}"), 1, ["is not a finished build: no build there"]),
+        (("frobnicate",), 2, ["frobnicate"]),
+    ],
+)
+def test_bad_input_gets_a_clear_error(
+    tmp_path: Path, checkpoint: Path, arguments: tuple[str, ...], code: int, texts: list[str]
+) -> None:
+    filled = [argument.format(checkpoint=checkpoint, tmp=tmp_path) for argument in arguments]
+    done = run_cli(*filled)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    for text in texts:
+        assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+    machine = run_cli(*filled, "--json")
+    envelope = json.loads(machine.stdout)
+    assert machine.returncode == envelope["exit_code"] == code
+    assert envelope["status"] == "failed"
+    assert envelope["error"]["message"]
+    assert envelope["envelope"] == 1
+
+
+def test_plan_prints_one_envelope(checkpoint: Path) -> None:
+    done = run_cli("plan", checkpoint, "--board", "qemu_mps3_an547", "--json")
+    assert done.returncode == 0
+    envelope = json.loads(done.stdout)
+    assert (envelope["tool"], envelope["verb"], envelope["status"]) == ("mmoe-embed", "plan", "ok")
+    assert envelope["data"]["arena_proven"] is True
+
+
+@pytest.mark.gcc
+def test_build_does_not_do_again_what_did_not_change(tmp_path: Path, checkpoint: Path) -> None:
+    arguments = ("build", checkpoint, "--board", "host_x86_64", "-o", tmp_path / "b")
+    assert run_cli(*arguments).returncode == 0
+    objects = {file: file.stat().st_mtime_ns for file in (tmp_path / "b" / "obj").iterdir()}
+    emitted = {file: file.stat().st_mtime_ns for file in (tmp_path / "b" / "gen").iterdir()}
+    assert run_cli(*arguments).returncode == 0
+    assert objects == {file: file.stat().st_mtime_ns for file in (tmp_path / "b" / "obj").iterdir()}
+    assert emitted == {file: file.stat().st_mtime_ns for file in (tmp_path / "b" / "gen").iterdir()}
+
+
+@pytest.mark.gcc
+def test_build_refuses_a_folder_of_other_inputs(tmp_path: Path, checkpoint: Path) -> None:
+    folder = tmp_path / "b"
+    assert run_cli("build", checkpoint, "--board", "host_x86_64", "-o", folder).returncode == 0
+    other = run_cli("build", checkpoint, "--board", "qemu_mps2_an386", "-o", folder)
+    assert other.returncode == 6
+    assert "holds a build of board host_x86_64, not of qemu_mps2_an386" in other.stderr
+    second = write_checkpoint(tmp_path / "second", small_config(), seed=5)
+    refused = run_cli("build", second, "--board", "host_x86_64", "-o", folder)
+    assert refused.returncode == 6
+    assert "--clean" in refused.stderr
+    assert run_cli("build", second, "--board", "host_x86_64", "-o", folder, "--clean").returncode == 0
+
+    (folder / "quantized.safetensors").write_bytes(b"changed")
+    changed = run_cli("validate", folder)
+    assert changed.returncode == 6
+    assert "quantized.safetensors has changed since it was built" in changed.stderr
+
+
+@pytest.mark.gcc
+def test_build_leaves_a_foreign_folder_alone(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    done = run_cli("build", checkpoint, "--board", "host_x86_64", "-o", tmp_path)
+    assert done.returncode == 6
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert "not empty and not a build folder" in done.stderr
+
+
+@pytest.mark.gcc
+def test_validate_refuses_the_firmware_of_another_build(tmp_path: Path, checkpoint: Path) -> None:
+    second = write_checkpoint(tmp_path / "second", small_config(), seed=5)
+    for model, name in ((checkpoint, "a"), (second, "b")):
+        assert run_cli("build", model, "--board", "host_x86_64", "-o", tmp_path / name).returncode == 0
+    server = subprocess.Popen(
+        [tmp_path / "b" / "firmware", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().rpartition(" ")[2].strip()
+        done = run_cli("validate", tmp_path / "a", "--port", f"socket://{port}")
+    finally:
+        server.kill()
+        server.communicate()
+    assert done.returncode == 6
+    assert "build" in done.stderr
