@@ -19,12 +19,12 @@ from memory_planner.options import TECHNIQUES, SearchOptions
 from memory_planner.plan import Attempt
 
 # Strategies of the core, see planner.h; (strategy, weights on) in the order of their measured worth.
-STRATEGIES = ((1, True), (0, False), (3, True), (1, False), (2, True), (4, True), (0, True), (4, False), (5, False))
+STRATEGIES = ((1, True), (0, False), (3, True), (1, False), (2, True), (5, False), (0, True), (2, True), (4, False))
 CLASSIC = 5
-KEYS = ("W", "A", "T", "L", "U", "S", "TA", "WA", "UT", "LT", "AT", "WS", "TW", "R", "TR", "WR", "AR", "LR", "UR", "SR")
+KEYS = ("TWA", "WA", "A", "WAT", "T", "L", "TAW", "U", "WA", "S", "TWA", "UT", "WAT", "LT", "R", "TAW", "W", "TS", "WA")
 CLASSIC_KEYS = ("WAT", "TAW", "TWA")
 # Where between bound and incumbent the trials aim, in 64ths; 63 is just below the incumbent.
-AIMS = (63, 32, 16, 48, 0, 63, 24, 40, 8, 56, 0, 63, 32)
+AIMS = (16, 24, 63, 12, 32, 16, 0, 20, 40, 24, 63, 8, 28)
 BOUND_TRIALS = 48  # at the bound alone before the trials spread out
 TRIAL_NODES = 1000
 SLOW_BASELINES = 3000  # buffers; above, the baselines written in Python are left out
@@ -127,9 +127,7 @@ def trials(options: SearchOptions) -> Iterator[tuple[int, int, str, int, bool]]:
     number = 0
     while True:
         strategy, weights = STRATEGIES[number % len(STRATEGIES)] if options.sections else (CLASSIC, False)
-        keys = KEYS[(number * 7 + number // len(KEYS)) % len(KEYS)]
-        if strategy == CLASSIC:
-            keys = CLASSIC_KEYS[number % 3]
+        keys = CLASSIC_KEYS[number % 3] if strategy == CLASSIC else KEYS[(number * 7 + number // len(KEYS)) % len(KEYS)]
         yield number, strategy, keys, luby(number // len(STRATEGIES) + 1), weights
         number += 1
 
@@ -164,7 +162,8 @@ class Scheduler:
         self.instance = Instance(*self.arrays, options.memory_limit_bytes, options.mask)
         best.raise_bound(self.instance.load, "load", 0.0)
         self.lanes: dict[int, Lane] = {}
-        self.nodes = max(TRIAL_NODES, 5 * len(p))
+        self.quick = max(TRIAL_NODES, 5 * len(p))
+        self.patient = max(TRIAL_NODES, 12 * len(p))
         self.slice = 2000 if len(p) < 1000 else 64
 
     def mask(self, weights: bool) -> int:
@@ -217,14 +216,15 @@ class Scheduler:
             while not self.best.closed and not self.alarm.rang:
                 jobs = []
                 for _ in range(threads):
-                    if not self.options.restarts or turn % 5 == 4:
+                    if not self.options.restarts or turn % (5 if turn < 100 else 25) == 4:
                         lane = self.lane(turn // 5 if self.options.restarts else turn)
                         if all(lane.search is not job[0] for job in jobs):
-                            jobs.append((lane.search, self.nodes * 2, lane.name))
+                            jobs.append((lane.search, self.patient, lane.name))
                     else:
                         number, strategy, keys, budget, weights = next(source)
                         search = Search(self.instance, self.aim(number), strategy, keys, number, self.mask(weights))
-                        jobs.append((search, self.nodes * budget, f"trial_{strategy}{keys}{number}"))
+                        nodes = self.quick if number < BOUND_TRIALS else self.patient
+                        jobs.append((search, nodes * budget, f"trial_{strategy}{keys}{number}"))
                     turn += 1
                 self.run_round(pool, jobs)
                 if turn > BOUND_TRIALS and not asked and self.best.layout.count <= SLOW_BASELINES:
