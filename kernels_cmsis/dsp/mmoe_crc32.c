@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mmoe_private.h"
+#include "../reference/mmoe_private.h"
 
 /* [0][i]: remainder of the byte i under the reflected polynomial 0xEDB88320; [k][i]: of i followed by k zero bytes. Four bytes
  * at once are then four independent look-ups (Kounavis and Berry, "slicing-by-4", 2005). 4 KiB of flash. */

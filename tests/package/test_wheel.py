@@ -6,8 +6,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from random_model import small_config, write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.gcc
