@@ -3,15 +3,17 @@
     python examples/watch/generate.py            # the training data, into examples/watch/data/
     python examples/watch/generate.py --held-out # heldout.jsonl and train_sample.jsonl again, byte for byte
 
-A template is a pattern with one choice made in each of its alternatives. About one template in seven is held out: it never occurs
-in training, though each of its words occurs in other templates of the same action. Half of the slot values of the held-out
-set are values that training never draws.
+A template is a pattern with one choice made in each of its alternatives. About one template in six is held out: it
+never occurs in training, though each two neighbouring words of it do in other templates of the same action, so that it
+says in a new order what was said before. About half of the slot values of the held-out set are values that training
+never draws.
 """
 
 import argparse
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -20,15 +22,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import slots
-from phrases import AFTER, BEFORE_COMMAND, BEFORE_SENTENCE, COMMAND_VERBS, FREE_SLOTS, PHRASES, QUESTION_WORDS, Phrase, expand
+from phrases import (
+    AFTER,
+    BEFORE_COMMAND,
+    BEFORE_SENTENCE,
+    COMMAND_VERBS,
+    FREE_SLOTS,
+    PHRASES,
+    QUESTION_WORDS,
+    Phrase,
+    expand,
+)
 
 HERE = Path(__file__).resolve().parent
 TRAIN_LINES, HELD_OUT_LINES, SAMPLE_LINES = 300_000, 1000, 200
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
-SLIP_PER_REQUEST = 0.10
+SLIPS_TRAIN, SLIPS_HELD_OUT = 0.2, 0.1  # share of requests with a typing slip
 _SLOT = re.compile(r"<(\w+)>")
-_NEAR = {"a": "s", "b": "v", "c": "x", "d": "s", "e": "r", "f": "g", "g": "h", "h": "j", "i": "o", "j": "k", "k": "l", "l": "k", "m": "n", "n": "m",
-         "o": "p", "p": "o", "q": "w", "r": "t", "s": "d", "t": "r", "u": "i", "v": "b", "w": "e", "x": "c", "y": "u", "z": "x"}
+_NEAR = dict(zip("abcdefghijklmnopqrstuvwxyz", "svxsrghjoklknmpowtdribecux", strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,18 +55,24 @@ class Example:
         return json.dumps({"prompt": self.prompt, "completion": self.completion}, ensure_ascii=False)
 
 
-def _words(template: str) -> set[str]:
-    return set(template.split())
+def word_pairs(template: str) -> set[tuple[str, str]]:
+    """Every two neighbours of a template, its ends included."""
+    words = ["^", *template.split(), "$"]
+    return set(itertools.pairwise(words))
+
+
+Templates = dict[str, tuple[tuple[str, ...], ...]]  # action: for each of its patterns, templates
 
 
 @functools.cache
-def split_templates() -> tuple[dict[str, tuple[tuple[str, ...], ...]], dict[str, tuple[tuple[str, ...], ...]]]:
+def split_templates() -> tuple[Templates, Templates]:
     """(training, held out): for each action, the templates of each of its patterns; a pattern's list may be empty.
 
-    Decided by the templates' own hashes. A template is held out only while every word of it stays in training.
+    Decided by the templates' own hashes. A template is held out only while every two neighbouring words of it are
+    neighbours in a training template of the same action, its first and its last word included.
     """
-    train: dict[str, tuple[tuple[str, ...], ...]] = {}
-    held: dict[str, tuple[tuple[str, ...], ...]] = {}
+    train: Templates = {}
+    held: Templates = {}
     taken: set[str] = set()
     for phrase in PHRASES:
         patterns = []
@@ -64,18 +81,18 @@ def split_templates() -> tuple[dict[str, tuple[tuple[str, ...], ...]], dict[str,
             taken.update(fresh)
             patterns.append(fresh)
         ranked = sorted((t for p in patterns for t in p), key=lambda t: hashlib.sha256(t.encode()).digest())
-        uses: dict[str, int] = {}
+        uses: dict[tuple[str, str], int] = {}
         for template in ranked:
-            for word in _words(template):
-                uses[word] = uses.get(word, 0) + 1
+            for pair in word_pairs(template):
+                uses[pair] = uses.get(pair, 0) + 1
         out: set[str] = set()
         for template in ranked:
             if len(out) * 7 >= len(ranked):
                 break
-            if all(uses[word] > 1 for word in _words(template)):
+            if all(uses[pair] > 1 for pair in word_pairs(template)):
                 out.add(template)
-                for word in _words(template):
-                    uses[word] -= 1
+                for pair in word_pairs(template):
+                    uses[pair] -= 1
         train[phrase.action] = tuple(tuple(t for t in p if t not in out) for p in patterns)
         held[phrase.action] = tuple(tuple(t for t in p if t in out) for p in patterns)
     return train, held
@@ -86,16 +103,17 @@ def _slip(rng: random.Random, word: str) -> str:
     i = rng.randrange(1, len(word) - 1)
     kind = rng.randrange(4)
     if kind == 0:
-        return word[:i] + word[i + 1] + word[i] + word[i + 2:]
+        return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
     if kind == 1:
-        return word[:i] + word[i + 1:]
+        return word[:i] + word[i + 1 :]
     if kind == 2:
         return word[:i] + word[i] + word[i:]
-    return word[:i] + _NEAR.get(word[i], word[i]) + word[i + 1:]
+    return word[:i] + _NEAR.get(word[i], word[i]) + word[i + 1 :]
 
 
 def _fill(rng: random.Random, action: str, template: str, held_out: bool) -> tuple[str, str]:
-    said, written = {}, {}
+    said: dict[str, str] = {}
+    written: dict[str, str] = {}
     for slot in dict.fromkeys(_SLOT.findall(template + action)):
         if slot == "unit":
             (first, second) = slots.units(rng, held_out)
@@ -106,18 +124,26 @@ def _fill(rng: random.Random, action: str, template: str, held_out: bool) -> tup
             said[slot], written[slot] = value.said, value.written
     words = template.split()
     slippable = [i for i, w in enumerate(words) if len(w) >= 4 and w.isalpha()]
-    if slippable and rng.random() < SLIP_PER_REQUEST:
+    if slippable and rng.random() < (SLIPS_HELD_OUT if held_out else SLIPS_TRAIN):
         i = rng.choice(slippable)
         words[i] = _slip(rng, words[i])
     request = _SLOT.sub(lambda m: said[m[1]], " ".join(words))
     return request, _SLOT.sub(lambda m: written[m[1]], action)
 
 
+@functools.cache
+def _choices(held_out: bool) -> tuple[tuple[float, ...], Templates]:
+    """(weight of each phrase, its patterns that are not empty)."""
+    by_action = split_templates()[held_out]
+    filled = {action: tuple(p for p in patterns if p) for action, patterns in by_action.items()}
+    return tuple(p.weight if filled[p.action] else 0 for p in PHRASES), filled
+
+
 def make_example(rng: random.Random, held_out: bool) -> Example:
     """Draw one example of the training or of the held-out split."""
-    by_action = split_templates()[1 if held_out else 0]
-    phrase: Phrase = rng.choices(PHRASES, weights=[p.weight if any(by_action[p.action]) else 0 for p in PHRASES])[0]
-    template = rng.choice(rng.choice([p for p in by_action[phrase.action] if p]))
+    weights, by_action = _choices(held_out)
+    phrase: Phrase = rng.choices(PHRASES, weights=weights)[0]
+    template = rng.choice(rng.choice(by_action[phrase.action]))
     request, action = _fill(rng, phrase.action, template, held_out)
     first = template.split()[0]
     before = rng.choice(BEFORE_COMMAND if first in COMMAND_VERBS and " " in template else BEFORE_SENTENCE)
@@ -125,7 +151,8 @@ def make_example(rng: random.Random, held_out: bool) -> Example:
     if not template.endswith(FREE_SLOTS):
         request += rng.choice(AFTER)
         if rng.random() < 0.12:
-            request += "?" if first in QUESTION_WORDS or before.startswith(("can", "could", "would")) else rng.choice(".!.")
+            asked = first in QUESTION_WORDS or before.startswith(("can", "could", "would"))
+            request += "?" if asked else rng.choice(".!.")
     if rng.random() < 0.25 and (before or not first.startswith("<")):
         request = request[0].upper() + request[1:]
     return Example(request, action, template)
@@ -151,7 +178,9 @@ def write_examples(file: Path, examples: Iterator[Example]) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--held-out", action="store_true", help="write the committed files instead of the training data")
+    parser.add_argument(
+        "--held-out", action="store_true", help="write the committed files instead of the training data"
+    )
     parser.add_argument("--lines", type=int, default=TRAIN_LINES, help="lines of training data (default: %(default)s)")
     parser.add_argument("--to", type=Path, default=HERE, help="folder to write into (default: this example)")
     options = parser.parse_args()

@@ -1,19 +1,30 @@
 """Slot values of watch requests: how a value is said, and how the action call writes it.
 
-Every function takes a seeded `random.Random` and whether the value is for the held-out split; a held-out value is, half of
-the time, one that training never draws.
+Every function takes a seeded `random.Random` and whether the value is for the held-out split; a held-out value is,
+half of the time, one that training never draws.
 """
 
+# ruff: noqa: SIM905 - word lists read better as text
+
 import dataclasses
+import functools
 import hashlib
 import random
+import string
+from collections.abc import Callable
 
-from words import CITIES, GENRES, NAMES, NOUNS, PLACES, RELATIONS, SHOPS, SYLLABLES, TODO_VERBS
+from words import CITIES, GENRES, NAMES, NOUNS, PLACES, RELATIONS, SHOPS, SMALL_WORDS, SYLLABLES, TODO_VERBS
 
-ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen").split()
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
 TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
 WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+
+
+INVENTED_PER_VALUE = 0.35
+SENSELESS_PER_TEXT = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +35,38 @@ class Value:
     written: str
 
 
+@functools.cache
 def is_unseen(value: str, percent: int = 15) -> bool:
     """Whether a slot value is kept out of training; decided by the value alone, so that no seed can leak it."""
     return hashlib.sha256(value.encode()).digest()[0] * 100 < percent * 256
 
 
+@functools.cache
+def _divide(values: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(seen in training, not seen)."""
+    return tuple(v for v in values if not is_unseen(v)), tuple(v for v in values if is_unseen(v))
+
+
 def _pick(rng: random.Random, values: list[str], held_out: bool) -> str:
-    unseen = [v for v in values if is_unseen(v)]
+    """One of the values. In training a third are invented words, so that slots are copied rather than remembered."""
+    seen, unseen = _divide(tuple(values))
     if held_out and unseen and rng.random() < 0.5:
         return rng.choice(unseen)
-    return rng.choice([v for v in values if not is_unseen(v)])
+    if not held_out and rng.random() < INVENTED_PER_VALUE:
+        return _invent_word(rng)
+    return rng.choice(seen)
+
+
+def _any_words(rng: random.Random) -> str:
+    """Up to five words in no order that means anything: what follows is to be copied, whatever it says."""
+    pool = rng.choices((NOUNS, NAMES, TODO_VERBS, PLACES, SMALL_WORDS), weights=(4, 1, 2, 1, 3), k=rng.randint(1, 5))
+    return " ".join(_pick(rng, words, held_out=False) for words in pool)
+
+
+def _invent_word(rng: random.Random) -> str:
+    if rng.random() < 0.2:
+        return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(3, 6)))
+    return "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
 
 
 def say_number(n: int, joiner: str = " ") -> str:
@@ -146,31 +179,48 @@ def _draw_duration(rng: random.Random) -> Value:
         n = rng.randint(2, 9)
         unit, written = rng.choice((("minutes", f"{n}m30s"), ("hours", f"{n}h30m")))
         return Value(f"{_say(rng, n)} and a half {unit}", written)
-    said, written = rng.choice((("half an hour", "30m"), ("an hour", "1h"), ("a minute", "1m"), ("an hour and a half", "1h30m"),
-                                ("a quarter of an hour", "15m"), ("half a minute", "30s"), ("one and a half hours", "1h30m"),
-                                ("three quarters of an hour", "45m"), ("a minute and a half", "1m30s")))
+    said, written = rng.choice(
+        (
+            ("half an hour", "30m"),
+            ("an hour", "1h"),
+            ("a minute", "1m"),
+            ("an hour and a half", "1h30m"),
+            ("a quarter of an hour", "15m"),
+            ("half a minute", "30s"),
+            ("one and a half hours", "1h30m"),
+            ("three quarters of an hour", "45m"),
+            ("a minute and a half", "1m30s"),
+        )
+    )
     return Value(said, written)
 
 
 def day(rng: random.Random, held_out: bool) -> Value:
     """A day said without a preposition."""
-    said = rng.choice(("today", "tomorrow", "tomorrow", *("on " + d for d in WEEKDAYS), *("next " + d for d in WEEKDAYS[:3]), "tonight"))
+    said = rng.choice(
+        (
+            "today",
+            "tomorrow",
+            "tomorrow",
+            *("on " + d for d in WEEKDAYS),
+            *("next " + d for d in WEEKDAYS[:3]),
+            "tonight",
+        )
+    )
     return Value(said, said.removeprefix("on ").removeprefix("next "))
 
 
 def future(rng: random.Random, held_out: bool) -> Value:
     """A day that an alarm can be for."""
-    said = rng.choice(("tomorrow", "tomorrow", *("on " + d for d in WEEKDAYS), "every day", "on weekdays", "on weekends"))
+    said = rng.choice(
+        ("tomorrow", "tomorrow", *("on " + d for d in WEEKDAYS), "every day", "on weekdays", "on weekends")
+    )
     return Value(said, {"every day": "daily"}.get(said, said.removeprefix("on ")))
 
 
-def _pseudo_word(rng: random.Random) -> str:
-    return "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
-
-
 def name(rng: random.Random, held_out: bool) -> Value:
-    """A first name, sometimes an invented one so that names are copied rather than known."""
-    value = _pseudo_word(rng) if rng.random() < 0.25 and not held_out else _pick(rng, NAMES, held_out)
+    """A first name."""
+    value = _pick(rng, NAMES, held_out)
     value = value.capitalize() if rng.random() < 0.4 else value
     return Value(value, value)
 
@@ -179,7 +229,7 @@ def full_name(rng: random.Random, held_out: bool) -> Value:
     """One or two names."""
     first = name(rng, held_out).said
     if rng.random() < 0.3:
-        second = _pick(rng, NAMES, held_out) if rng.random() < 0.5 or held_out else _pseudo_word(rng)
+        second = _pick(rng, NAMES, held_out)
         first += " " + (second.capitalize() if first[0].isupper() else second)
     return Value(first, first)
 
@@ -212,24 +262,39 @@ def place(rng: random.Random, held_out: bool) -> Value:
         return Value(value, value.removeprefix("the "))
     if kind < 0.8:
         return city(rng, held_out)
-    street = (_pick(rng, NAMES, held_out) if held_out or rng.random() < 0.5 else _pseudo_word(rng)) + rng.choice(
-        (" street", " road", " avenue", " square", " lane"))
+    street = _pick(rng, NAMES, held_out) + rng.choice((" street", " road", " avenue", " square", " lane"))
     value = f"{rng.randint(1, 199)} {street}" if rng.random() < 0.5 else street
     return Value(value, value)
 
 
 def city(rng: random.Random, held_out: bool) -> Value:
     """A town."""
-    value = _pseudo_word(rng) if rng.random() < 0.2 and not held_out else _pick(rng, CITIES, held_out)
+    value = _pick(rng, CITIES, held_out)
     value = value.title() if rng.random() < 0.4 else value
     return Value(value, value)
 
 
 def todo(rng: random.Random, held_out: bool) -> Value:
     """Something to do, starting with a verb."""
+    if not held_out and rng.random() < SENSELESS_PER_TEXT:
+        return Value(*(_any_words(rng),) * 2)
     if rng.random() < 0.12:
-        value = rng.choice(("stretch", "take a break", "stand up", "leave", "drink water", "go to bed", "check the oven", "take my pills",
-                            "breathe", "lock the door", "pack", "do the laundry"))
+        value = rng.choice(
+            (
+                "stretch",
+                "take a break",
+                "stand up",
+                "leave",
+                "drink water",
+                "go to bed",
+                "check the oven",
+                "take my pills",
+                "breathe",
+                "lock the door",
+                "pack",
+                "do the laundry",
+            )
+        )
         return Value(value, value)
     verb = _pick(rng, TODO_VERBS, held_out)
     noun = _pick(rng, NOUNS, held_out)
@@ -241,28 +306,68 @@ def todo(rng: random.Random, held_out: bool) -> Value:
     elif kind < 0.85:
         thing = f"the {noun} {rng.choice(('for', 'with', 'from'))} {name(rng, held_out).said}"
     else:
-        thing = name(rng, held_out).said if kind < 0.93 or held_out else _pseudo_word(rng)
+        thing = name(rng, held_out).said
     value = f"{verb} {thing}"
     return Value(value, value)
 
 
 def text(rng: random.Random, held_out: bool) -> Value:
     """What a message says."""
+    if not held_out and rng.random() < SENSELESS_PER_TEXT:
+        return Value(*(_any_words(rng),) * 2)
     noun, other = _pick(rng, NOUNS, held_out), _pick(rng, NOUNS, held_out)
     where = _pick(rng, PLACES, held_out)
     number = _say(rng, rng.randint(2, 45))
     who = name(rng, held_out).said
-    value = rng.choice((
-        f"i am running {rng.choice(('late', 'a bit late', 'early'))}", "running late", "on my way", f"i will be {number} minutes late",
-        f"i will be there in {number} minutes", f"i am at the {where}", f"meet me at the {where}", f"see you at the {where}",
-        f"dinner is ready", f"the {noun} is ready", f"the {noun} is broken", f"do not forget the {noun}", f"please buy {noun} and {other}",
-        f"can you bring the {noun}", f"where is the {noun}", f"i found the {noun}", f"i lost my {noun}", f"thank you for the {noun}",
-        f"happy birthday", "good night", "good morning", "i love you", "call me back", "call me when you can", f"i miss you {who}",
-        f"say hello to {who}", f"{who} is here", f"lunch with {who} at {number}", f"the {where} is closed", f"we need more {noun}",
-        f"{todo(rng, held_out).said}", f"please {todo(rng, held_out).said}", f"i forgot to {todo(rng, held_out).said}",
-        f"the meeting is at {rng.randint(1, 12)}", f"see you {rng.choice(('soon', 'later', 'tomorrow', 'tonight', *WEEKDAYS))}",
-        "yes", "no", "ok", "not now", "i am busy", "i am home", "sounds good", f"{noun} or {other}", "what time is it", "stop",
-    ))
+    value = rng.choice(
+        (
+            f"i am running {rng.choice(('late', 'a bit late', 'early'))}",
+            "running late",
+            "on my way",
+            f"i will be {number} minutes late",
+            f"i will be there in {number} minutes",
+            f"i am at the {where}",
+            f"meet me at the {where}",
+            f"see you at the {where}",
+            "dinner is ready",
+            f"the {noun} is ready",
+            f"the {noun} is broken",
+            f"do not forget the {noun}",
+            f"please buy {noun} and {other}",
+            f"can you bring the {noun}",
+            f"where is the {noun}",
+            f"i found the {noun}",
+            f"i lost my {noun}",
+            f"thank you for the {noun}",
+            "happy birthday",
+            "good night",
+            "good morning",
+            "i love you",
+            "call me back",
+            "call me when you can",
+            f"i miss you {who}",
+            f"say hello to {who}",
+            f"{who} is here",
+            f"lunch with {who} at {number}",
+            f"the {where} is closed",
+            f"we need more {noun}",
+            f"{todo(rng, held_out).said}",
+            f"please {todo(rng, held_out).said}",
+            f"i forgot to {todo(rng, held_out).said}",
+            f"the meeting is at {rng.randint(1, 12)}",
+            f"see you {rng.choice(('soon', 'later', 'tomorrow', 'tonight', *WEEKDAYS))}",
+            "yes",
+            "no",
+            "ok",
+            "not now",
+            "i am busy",
+            "i am home",
+            "sounds good",
+            f"{noun} or {other}",
+            "what time is it",
+            "stop",
+        )
+    )
     return Value(value, value)
 
 
@@ -273,9 +378,24 @@ def note(rng: random.Random, held_out: bool) -> Value:
 
 def title(rng: random.Random, held_out: bool) -> Value:
     """What a calendar entry is called."""
+    if not held_out and rng.random() < SENSELESS_PER_TEXT:
+        return Value(*(_any_words(rng),) * 2)
     noun, who = _pick(rng, NOUNS, held_out), name(rng, held_out).said
-    value = rng.choice((f"meeting with {who}", f"lunch with {who}", f"call with {who}", f"dinner with {who}", f"{noun} meeting", f"{noun} class",
-                        _pick(rng, SHOPS, held_out), f"{noun} review", "team meeting", f"{who}'s birthday", f"{noun} with {who}"))
+    value = rng.choice(
+        (
+            f"meeting with {who}",
+            f"lunch with {who}",
+            f"call with {who}",
+            f"dinner with {who}",
+            f"{noun} meeting",
+            f"{noun} class",
+            _pick(rng, SHOPS, held_out),
+            f"{noun} review",
+            "team meeting",
+            f"{who}'s birthday",
+            f"{noun} with {who}",
+        )
+    )
     return Value(value, value)
 
 
@@ -283,12 +403,23 @@ def thing(rng: random.Random, held_out: bool) -> str:
     """A thing with a number or another thing."""
     noun = _pick(rng, NOUNS, held_out)
     number = rng.randint(1, 999)
-    return rng.choice((f"{noun} and {_pick(rng, NOUNS, held_out)}", f"{number} {noun}", f"{noun} number {number}", f"new {noun}",
-                       f"{noun} for {name(rng, held_out).said}", f"parked on level {number % 9 + 1}", f"the code is {number}"))
+    return rng.choice(
+        (
+            f"{noun} and {_pick(rng, NOUNS, held_out)}",
+            f"{number} {noun}",
+            f"{noun} number {number}",
+            f"new {noun}",
+            f"{noun} for {name(rng, held_out).said}",
+            f"parked on level {number % 9 + 1}",
+            f"the code is {number}",
+        )
+    )
 
 
 def song(rng: random.Random, held_out: bool) -> Value:
     """What to play: a genre, an artist or a title."""
+    if not held_out and rng.random() < SENSELESS_PER_TEXT:
+        return Value(*(_any_words(rng),) * 2)
     kind = rng.random()
     if kind < 0.4:
         value = _pick(rng, GENRES, held_out)
@@ -296,8 +427,16 @@ def song(rng: random.Random, held_out: bool) -> Value:
         value = full_name(rng, held_out).said
     else:
         noun = _pick(rng, NOUNS, held_out)
-        value = rng.choice((f"the {noun}", f"{noun} and {_pick(rng, NOUNS, held_out)}", f"{noun} in the {_pick(rng, NOUNS, held_out)}",
-                            f"my {noun}", f"hello {noun}", f"{noun} {rng.choice(('blues', 'song', 'dance', 'dreams', 'love'))}"))
+        value = rng.choice(
+            (
+                f"the {noun}",
+                f"{noun} and {_pick(rng, NOUNS, held_out)}",
+                f"{noun} in the {_pick(rng, NOUNS, held_out)}",
+                f"my {noun}",
+                f"hello {noun}",
+                f"{noun} {rng.choice(('blues', 'song', 'dance', 'dreams', 'love'))}",
+            )
+        )
     return Value(value, value)
 
 
@@ -323,8 +462,15 @@ def number(rng: random.Random, held_out: bool) -> Value:
 
 
 UNITS = (  # units that convert into each other: (said forms), written
-    ((("miles",), "mi"), (("kilometers", "kilometres", "km", "k"), "km"), (("meters", "metres"), "m"), (("feet", "foot"), "ft"), (("yards",), "yd"),
-     (("inches", "inch"), "in"), (("centimeters", "cm"), "cm")),
+    (
+        (("miles",), "mi"),
+        (("kilometers", "kilometres", "km", "k"), "km"),
+        (("meters", "metres"), "m"),
+        (("feet", "foot"), "ft"),
+        (("yards",), "yd"),
+        (("inches", "inch"), "in"),
+        (("centimeters", "cm"), "cm"),
+    ),
     ((("pounds", "lbs"), "lb"), (("kilos", "kilograms", "kg"), "kg"), (("grams",), "g"), (("ounces", "oz"), "oz")),
     ((("celsius", "degrees celsius"), "c"), (("fahrenheit", "degrees fahrenheit"), "f")),
     ((("liters", "litres"), "l"), (("gallons",), "gal"), (("cups",), "cup"), (("milliliters", "ml"), "ml")),
@@ -337,18 +483,55 @@ def units(rng: random.Random, held_out: bool) -> tuple[Value, Value]:
     return Value(rng.choice(first[0]), first[1]), Value(rng.choice(second[0]), second[1])
 
 
-def _choice(pairs: dict[str, str]):  # type: ignore[no-untyped-def]
+def _choice(pairs: dict[str, str]) -> Callable[[random.Random, bool], Value]:
     def draw(rng: random.Random, held_out: bool) -> Value:
         said = rng.choice(list(pairs))
         return Value(said, pairs[said])
+
     return draw
 
 
-sport = _choice({
-    "run": "run", "running": "run", "walk": "walk", "walking": "walk", "bike ride": "cycle", "cycling": "cycle", "swim": "swim",
-    "swimming": "swim", "yoga": "yoga", "rowing": "row", "hike": "hike", "hiking": "hike", "strength": "strength", "weight training": "strength",
-    "tennis": "tennis", "dance": "dance", "dancing": "dance", "jog": "run", "jogging": "run", "pilates": "pilates", "skiing": "ski"})
-switch = _choice({
-    "wifi": "wifi", "wi-fi": "wifi", "bluetooth": "bluetooth", "airplane mode": "airplane", "flight mode": "airplane", "do not disturb": "dnd",
-    "flashlight": "torch", "torch": "torch", "gps": "gps", "location": "gps", "power saving": "saver", "battery saver": "saver",
-    "silent mode": "silent", "theater mode": "theater", "always on display": "display"})
+sport = _choice(
+    {
+        "run": "run",
+        "running": "run",
+        "walk": "walk",
+        "walking": "walk",
+        "bike ride": "cycle",
+        "cycling": "cycle",
+        "swim": "swim",
+        "swimming": "swim",
+        "yoga": "yoga",
+        "rowing": "row",
+        "hike": "hike",
+        "hiking": "hike",
+        "strength": "strength",
+        "weight training": "strength",
+        "tennis": "tennis",
+        "dance": "dance",
+        "dancing": "dance",
+        "jog": "run",
+        "jogging": "run",
+        "pilates": "pilates",
+        "skiing": "ski",
+    }
+)
+switch = _choice(
+    {
+        "wifi": "wifi",
+        "wi-fi": "wifi",
+        "bluetooth": "bluetooth",
+        "airplane mode": "airplane",
+        "flight mode": "airplane",
+        "do not disturb": "dnd",
+        "flashlight": "torch",
+        "torch": "torch",
+        "gps": "gps",
+        "location": "gps",
+        "power saving": "saver",
+        "battery saver": "saver",
+        "silent mode": "silent",
+        "theater mode": "theater",
+        "always on display": "display",
+    }
+)

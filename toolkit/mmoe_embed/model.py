@@ -82,11 +82,12 @@ class Attention(nn.Module):
         weights = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
         joined = functional.linear(quantizer.activations(x), quantizer.linear(weights))
         heads = joined.view(batch, steps, -1, c.head_dim).transpose(1, 2)
-        q, k, v = heads.split([c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads], dim=1)
+        q, k, v = torch.split(heads, [c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads], dim=1)
         q, k = (self._place(t, cos, sin) for t in (q, k))
         q, k, v = (quantizer.activations(t) for t in (q, k, v))
-        out = functional.scaled_dot_product_attention(q, k, v, is_causal=True,
-                                                      enable_gqa=c.num_key_value_heads != c.num_attention_heads)
+        out = functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, enable_gqa=c.num_key_value_heads != c.num_attention_heads
+        )
         out = out.transpose(1, 2).reshape(batch, steps, c.attention_width)
         return functional.linear(quantizer.activations(out), quantizer.linear(self.o_proj.weight))
 
@@ -110,7 +111,9 @@ class SharedExpert(nn.Module):
         """Apply to (tokens, hidden), already quantized."""
         joined = functional.linear(n, quantizer.linear(torch.cat([self.gate_proj.weight, self.up_proj.weight])))
         gate, up = joined.chunk(2, dim=-1)
-        return functional.linear(quantizer.activations(functional.silu(gate) * up), quantizer.linear(self.down_proj.weight))
+        return functional.linear(
+            quantizer.activations(functional.silu(gate) * up), quantizer.linear(self.down_proj.weight)
+        )
 
 
 class RoutedExperts(nn.Module):
@@ -130,6 +133,7 @@ class RoutedExperts(nn.Module):
             n: (tokens, hidden), already quantized.
             chosen: int64 (tokens, k).
             gates: (tokens, k).
+            quantizer: how to round.
         """
         tokens, k = chosen.shape
         flat = chosen.flatten()
@@ -137,10 +141,10 @@ class RoutedExperts(nn.Module):
         counts = torch.bincount(flat, minlength=len(self.gate_proj)).tolist()
         gate_up = quantizer.linear(torch.cat([self.gate_proj, self.up_proj], dim=1))
         down = quantizer.linear(self.down_proj)
-        inputs = n[order // k].split(counts)
+        inputs = torch.split(n[order // k], counts)
         joined = torch.cat([x @ w.T for x, w in zip(inputs, gate_up.unbind(), strict=True)])
         gate, up = joined.chunk(2, dim=-1)
-        hidden = quantizer.activations(functional.silu(gate) * up).split(counts)
+        hidden = torch.split(quantizer.activations(functional.silu(gate) * up), counts)
         outputs = torch.cat([x @ w.T for x, w in zip(hidden, down.unbind(), strict=True)])
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order))
@@ -216,8 +220,9 @@ class MoeModel(nn.Module):
         self.register_buffer("cos", angle.cos().float(), persistent=False)
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
-    def forward(self, tokens: Tensor, wanted: Tensor | None = None, scheme: str | None = None,
-                counted: Tensor | None = None) -> tuple[Tensor, RouterReport]:
+    def forward(
+        self, tokens: Tensor, wanted: Tensor | None = None, scheme: str | None = None, counted: Tensor | None = None
+    ) -> tuple[Tensor, RouterReport]:
         """Logits of the next token.
 
         Args:
@@ -225,6 +230,7 @@ class MoeModel(nn.Module):
             wanted: bool (batch, time), where logits are wanted; everywhere when absent.
             scheme: round as "int8" or "int4" would; None computes in float.
             counted: bool (batch, time), tokens that count in the router report; all when absent.
+
         Returns:
             (logits, report): float32 (batch, time, vocabulary), or (wanted ones, vocabulary).
         """

@@ -10,20 +10,36 @@ from mmoe_embed.errors import ToolkitError
 
 @verb("train")
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the checkpoint, metrics and state.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to write into.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in the folder.")
 def command(recipe: Path, output: Path, resume: bool) -> Result:
     """Train a model as RECIPE (a TOML file) says.
 
-    The same recipe and data give the same bits on one machine. Ctrl-C keeps everything; --resume goes on as if it had not come.
+    The same recipe and data give the same bits on one machine.
+    Ctrl-C keeps everything; --resume goes on as if it had not come.
     """
     try:
         from mmoe_embed.train.loop import train_recipe  # noqa: PLC0415 - PyTorch is an extra
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ToolkitError("training needs PyTorch, which is not installed", try_="pip install 'mmoe-embed[train]'") from None
+        raise ToolkitError(
+            "training needs PyTorch, which is not installed", try_="pip install 'mmoe-embed[train]'"
+        ) from None
     result = train_recipe(recipe, output, resume=resume, console=console)
     exact = "".join(f"\nexact match after {name}: {share:.1%}" for name, share in result.exact_match.items())
-    return Result({"checkpoint": str(result.checkpoint), "metrics": str(result.metrics), "parameters": result.parameters,
-                   "exact_match": result.exact_match}, f"{result.checkpoint}: {result.parameters:,} parameters{exact}")
+    return Result(
+        {
+            "checkpoint": str(result.checkpoint),
+            "metrics": str(result.metrics),
+            "parameters": result.parameters,
+            "exact_match": result.exact_match,
+        },
+        f"{result.checkpoint}: {result.parameters:,} parameters{exact}",
+    )

@@ -59,13 +59,16 @@ def read_pairs(file: Path, make: str = "") -> list[Pair]:
     Args:
         file: one JSON object a line, with "prompt" and "completion".
         make: the command that writes the file, for the error.
+
     Raises:
         ToolkitError: missing file, or a line that is not such an object.
     """
     try:
         lines = file.read_text("utf-8").splitlines()
     except FileNotFoundError:
-        raise ToolkitError(f"no data file {file.name} in {file.parent}", at=str(file), try_=make or "write it, or correct data.train") from None
+        raise ToolkitError(
+            f"no data file {file.name} in {file.parent}", at=str(file), try_=make or "write it, or correct data.train"
+        ) from None
     except UnicodeDecodeError as error:
         raise ToolkitError(f"not UTF-8: {error}", at=str(file)) from None
     pairs = []
@@ -74,7 +77,9 @@ def read_pairs(file: Path, make: str = "") -> list[Pair]:
             entry = json.loads(line)
             prompt, completion = entry["prompt"], entry["completion"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ToolkitError(f"not a JSON object with prompt and completion: {error}", at=f"{file}, line {number}") from None
+            raise ToolkitError(
+                f"not a JSON object with prompt and completion: {error}", at=f"{file}, line {number}"
+            ) from None
         if not (isinstance(prompt, str) and isinstance(completion, str)):
             raise ToolkitError("prompt and completion must be strings", at=f"{file}, line {number}")
         pairs.append(Pair(prompt, completion))
@@ -83,7 +88,9 @@ def read_pairs(file: Path, make: str = "") -> list[Pair]:
     return pairs
 
 
-def encode_pairs(pairs: list[Pair], tokenizer: Tokenizer, generation: GenerationConfig, context: int, at: str) -> Examples:
+def encode_pairs(
+    pairs: list[Pair], tokenizer: Tokenizer, generation: GenerationConfig, context: int, at: str
+) -> Examples:
     """Frame and encode: prefix, prompt, suffix, completion, stop token.
 
     Raises:
@@ -97,9 +104,15 @@ def encode_pairs(pairs: list[Pair], tokenizer: Tokenizer, generation: Generation
         head = [*generation.prefix_tokens, *prompt.ids, *generation.suffix_tokens]
         tail = [*completion.ids, generation.stop_token]
         if len(head) + len(tail) - 1 > context:
-            raise ToolkitError(f"an example is {len(head) + len(tail) - 1} tokens, max_position_embeddings is {context}", at=f"{at}, line {number}")
+            raise ToolkitError(
+                f"an example is {len(head) + len(tail) - 1} tokens, max_position_embeddings is {context}",
+                at=f"{at}, line {number}",
+            )
         if len(tail) > generation.max_new_tokens:
-            raise ToolkitError(f"a completion is {len(tail)} tokens, max_new_tokens is {generation.max_new_tokens}", at=f"{at}, line {number}")
+            raise ToolkitError(
+                f"a completion is {len(tail)} tokens, max_new_tokens is {generation.max_new_tokens}",
+                at=f"{at}, line {number}",
+            )
         flat += head + tail
         starts.append(len(flat))
         answers.append(len(head))
@@ -117,7 +130,9 @@ def collate(examples: Examples, chosen: NDArray[np.int64], pad: int) -> Batch:
     real = position < (examples.lengths[chosen] - 1)[:, None]
     answer = real & (position >= (examples.answers[chosen] - 1)[:, None])
     tokens = torch.from_numpy(grid)
-    return Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(real), torch.from_numpy(answer))
+    return Batch(
+        tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(real), torch.from_numpy(answer)
+    )
 
 
 def draw_batches(examples: Examples, size: int, seed: tuple[int, ...], first_step: int) -> Iterator[NDArray[np.int64]]:

@@ -11,8 +11,8 @@ from mmoe_embed.train.data import Examples, collate
 def match_exactly(model: MoeModel, examples: Examples, scheme: str | None, pad: int, batch: int = 100) -> list[bool]:
     """Whether each greedy answer is the expected one, token by token.
 
-    One pass over prompt and expected completion suffices: greedy decoding gives it exactly where every token of it, the stop token
-    included, is the likeliest after those before.
+    One pass over prompt and expected completion suffices: greedy decoding gives it exactly where every token of it,
+    the stop token included, is the likeliest after those before.
     """
     order = np.argsort(examples.lengths, kind="stable")
     right = np.zeros(len(examples), bool)

@@ -18,7 +18,10 @@ def write_text(file: Path, content: bytes) -> None:
 
 
 def write_checkpoint(folder: Path, model: MoeModel, tokenizer: Tokenizer, generation: GenerationConfig) -> None:
-    """Write config, weights (float32, so that quantizing gives the integers that training saw), tokenizer and framing."""
+    """Write config, weights, tokenizer and framing.
+
+    Weights stay float32, so that quantizing gives the integers that training saw.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().to(torch.float32).contiguous() for name, t in model.state_dict().items()}
     write_text(folder / "model.safetensors", save(tensors))

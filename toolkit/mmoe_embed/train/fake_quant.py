@@ -13,6 +13,7 @@ def split_int8(weights: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         weights: float32 (..., rows, columns).
+
     Returns:
         (q, scale): (..., rows, columns) and (..., rows, 1); the weight stands for scale * q.
     """
@@ -27,14 +28,15 @@ def split_int4(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Args:
         weights: float32 (..., rows, columns).
+
     Returns:
-        (q, scale, group): (..., rows, columns), (..., rows, 1) and (..., rows, ceil(columns / 32)); the weight stands for
-        scale * group * q.
+        (q, scale, group): (..., rows, columns), (..., rows, 1) and (..., rows, ceil(columns / 32)); the weight
+        stands for scale * group * q.
     """
     columns = weights.shape[-1]
     groups = -(-columns // GROUP)
     padded = torch.nn.functional.pad(weights, (0, groups * GROUP - columns))
-    grouped = padded.unflatten(-1, (groups, GROUP))
+    grouped = padded.view(*weights.shape[:-1], groups, GROUP)
     largest = grouped.abs().amax(dim=-1)
     wanted = (2 * largest) / 15
     scale = wanted.amax(dim=-1, keepdim=True) / 255

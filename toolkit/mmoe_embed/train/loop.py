@@ -10,9 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from tokenizers import Tokenizer
 from torch.nn import functional
 
@@ -29,7 +39,7 @@ from mmoe_embed.train.tokenizer import SPECIAL_TOKENS, train_tokenizer
 METRICS = ("stage", "step", "loss", "z_loss", "gradient_norm", "learning_rate", "largest_load", "exact_match")
 
 
-class InterruptedRun(ToolkitError):
+class RunInterruptedError(ToolkitError):
     """Stopped by the user, with everything kept."""
 
     exit_code = 130
@@ -42,7 +52,9 @@ class TrainResult:
     checkpoint: Path
     metrics: Path
     parameters: int
-    exact_match: dict[str, float]  # stage name: share of `data.evaluate` answered exactly, rounded as the stage's scheme does
+    exact_match: dict[
+        str, float
+    ]  # stage name: share of `data.evaluate` answered exactly, rounded as the stage's scheme does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +69,9 @@ class _Prepared:
     evaluate: Examples | None
 
 
-def train_recipe(recipe_file: Path, output: Path, *, resume: bool = False, console: Console | None = None) -> TrainResult:
+def train_recipe(
+    recipe_file: Path, output: Path, *, resume: bool = False, console: Console | None = None
+) -> TrainResult:
     """Train a model as a recipe says; the same recipe and data give the same bits on one machine.
 
     Args:
@@ -65,9 +79,10 @@ def train_recipe(recipe_file: Path, output: Path, *, resume: bool = False, conso
         output: folder for `checkpoint/`, `metrics.csv` and the resumable state.
         resume: go on with the run that lies in `output`.
         console: where progress goes; none is shown without it.
+
     Raises:
         ToolkitError: bad recipe or data, an output folder that holds another run or cannot be written.
-        InterruptedRun: SIGINT or SIGTERM came; the state is saved.
+        RunInterruptedError: SIGINT or SIGTERM came; the state is saved.
     """
     recipe = load_recipe(recipe_file)
     _open_output(output, resume)
@@ -81,12 +96,22 @@ def train_recipe(recipe_file: Path, output: Path, *, resume: bool = False, conso
     if resume:
         state = load_state(state_file)
         if state.identity != prepared.identity:
-            raise ToolkitError("the run in this folder was made from another recipe or other data", at=str(output),
-                               try_="restore the recipe, or give another folder with -o")
+            raise ToolkitError(
+                "the run in this folder was made from another recipe or other data",
+                at=str(output),
+                try_="restore the recipe, or give another folder with -o",
+            )
         model.load_state_dict(state.model)
     exact: dict[str, float] = {row[0]: float(row[-1]) for row in state.rows if row[-1]}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
-               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with _catch_signals() as stop, Progress(*columns, console=console, disable=console is None) as progress:
         for index in range(state.stage, len(recipe.stage)):
             _train_stage(prepared, model, state, index, stop, progress)
@@ -109,15 +134,20 @@ def _open_output(output: Path, resume: bool) -> None:
             raise ToolkitError("no run to resume in this folder", at=str(output), try_="leave out --resume")
     elif output.is_dir() and any(output.iterdir()):
         held = (output / "state.pt").is_file()
-        raise ToolkitError("the output folder holds a run already" if held else "the output folder is not empty", at=str(output),
-                           try_="the same command with --resume" if held else "give another folder with -o")
+        raise ToolkitError(
+            "the output folder holds a run already" if held else "the output folder is not empty",
+            at=str(output),
+            try_="the same command with --resume" if held else "give another folder with -o",
+        )
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / ".probe"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise ToolkitError(f"the output folder cannot be written: {error.strerror}", at=str(output), try_="give another folder with -o") from None
+        raise ToolkitError(
+            f"the output folder cannot be written: {error.strerror}", at=str(output), try_="give another folder with -o"
+        ) from None
 
 
 def _prepare(recipe_file: Path, recipe: Recipe, output: Path) -> _Prepared:
@@ -130,11 +160,15 @@ def _prepare(recipe_file: Path, recipe: Recipe, output: Path) -> _Prepared:
     if tokenizer_file.is_file():
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
     else:
-        tokenizer = train_tokenizer([t for p in pairs[: recipe.tokenizer.lines] for t in (p.prompt, p.completion)],
-                                    recipe.tokenizer.vocab_size)
+        tokenizer = train_tokenizer(
+            [t for p in pairs[: recipe.tokenizer.lines] for t in (p.prompt, p.completion)], recipe.tokenizer.vocab_size
+        )
         write_text(tokenizer_file, tokenizer.to_str(pretty=False).encode())
-    bos, sep, eos = (tokenizer.token_to_id(t) for t in SPECIAL_TOKENS)
-    generation = GenerationConfig(prefix_tokens=[bos], suffix_tokens=[sep], stop_token=eos, max_new_tokens=recipe.generation.max_new_tokens)
+    vocabulary = tokenizer.get_vocab()
+    bos, sep, eos = (vocabulary[t] for t in SPECIAL_TOKENS)
+    generation = GenerationConfig(
+        prefix_tokens=[bos], suffix_tokens=[sep], stop_token=eos, max_new_tokens=recipe.generation.max_new_tokens
+    )
 
     def encode(source: list[Pair], file: Path) -> Examples:
         return encode_pairs(source, tokenizer, generation, config.max_position_embeddings, str(file))
@@ -163,7 +197,9 @@ def schedule_rate(stage: StageSettings, step: int) -> float:
     return stage.learning_rate * (stage.final_rate + (1 - stage.final_rate) * left)
 
 
-def _train_stage(prepared: _Prepared, model: MoeModel, state: State, index: int, stop: list[int], progress: Progress) -> None:
+def _train_stage(
+    prepared: _Prepared, model: MoeModel, state: State, index: int, stop: list[int], progress: Progress
+) -> None:
     recipe, stage = prepared.recipe, prepared.recipe.stage[index]
     optimizer = make_optimizer(model, stage)
     if state.optimizer:
@@ -178,12 +214,26 @@ def _train_stage(prepared: _Prepared, model: MoeModel, state: State, index: int,
         state.step += 1
         state.window = [a + b for a, b in zip(state.window, metrics, strict=True)]
         if not math.isfinite(metrics[0]):
-            raise ToolkitError(f"the loss is {metrics[0]} at step {state.step}", at=f"stage {stage.name}",
-                               try_="lower stage.learning_rate; the last state saved is kept")
+            raise ToolkitError(
+                f"the loss is {metrics[0]} at step {state.step}",
+                at=f"stage {stage.name}",
+                try_="lower stage.learning_rate; the last state saved is kept",
+            )
         if state.step % recipe.log_every == 0 or state.step == stage.steps:
             n = (state.step - 1) % recipe.log_every + 1
             loss, z_loss, norm, load = (w / n for w in state.window)
-            state.rows.append([stage.name, str(state.step), f"{loss:.5f}", f"{z_loss:.4f}", f"{norm:.4f}", f"{rate:.3e}", f"{load:.3f}", ""])
+            state.rows.append(
+                [
+                    stage.name,
+                    str(state.step),
+                    f"{loss:.5f}",
+                    f"{z_loss:.4f}",
+                    f"{norm:.4f}",
+                    f"{rate:.3e}",
+                    f"{load:.3f}",
+                    "",
+                ]
+            )
             state.window = [0.0] * 4
             progress.update(task, loss=f"{loss:.4f}")
             _write_metrics(prepared, state)
@@ -192,12 +242,20 @@ def _train_stage(prepared: _Prepared, model: MoeModel, state: State, index: int,
             state.stage, state.optimizer = index, optimizer.state_dict()
             _save(prepared, model, state)
         if stop:
-            raise InterruptedRun(f"interrupted after step {state.step} of {stage.steps} of stage {stage.name}; nothing is lost",
-                                 at=str(prepared.output), try_="the same command with --resume")
+            raise RunInterruptedError(
+                f"interrupted after step {state.step} of {stage.steps} of stage {stage.name}; nothing is lost",
+                at=str(prepared.output),
+                try_="the same command with --resume",
+            )
 
 
-def _take_step(prepared: _Prepared, model: MoeModel, optimizer: torch.optim.Optimizer, stage: StageSettings,
-               chosen: "torch.types.Any") -> tuple[float, float, float, float]:
+def _take_step(
+    prepared: _Prepared,
+    model: MoeModel,
+    optimizer: torch.optim.Optimizer,
+    stage: StageSettings,
+    chosen: NDArray[np.int64],
+) -> tuple[float, float, float, float]:
     """One optimizer step; (loss, z-loss, gradient norm, largest share of one expert relative to an even one)."""
     batch = collate(prepared.train, chosen, prepared.generation.stop_token)
     wanted = batch.real if stage.prompt_weight else batch.answer
@@ -207,7 +265,7 @@ def _take_step(prepared: _Prepared, model: MoeModel, optimizer: torch.optim.Opti
     loss = (losses * weights).sum() / weights.sum()
     total = loss + stage.z_loss * report.z_loss
     optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip)
     optimizer.step()
     largest = 0.0

@@ -71,8 +71,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def model_config(self, at: str = "recipe") -> ModelConfig:
         """The model's config, vocabulary from the tokenizer."""
         if "vocab_size" in self.model:
-            raise ToolkitError("vocab_size is the tokenizer's", at=f"{at}, model.vocab_size", try_="set tokenizer.vocab_size")
-        model = {"num_experts_per_tok": 0, "moe_intermediate_size": 0} | self.model if self.model.get("num_experts") == 0 else self.model
+            raise ToolkitError(
+                "vocab_size is the tokenizer's", at=f"{at}, model.vocab_size", try_="set tokenizer.vocab_size"
+            )
+        model = (
+            {"num_experts_per_tok": 0, "moe_intermediate_size": 0} | self.model
+            if self.model.get("num_experts") == 0
+            else self.model
+        )
         return parse_config(msgspec.json.encode({**model, "vocab_size": self.tokenizer.vocab_size}), f"{at}, [model]")
 
 
@@ -85,7 +91,9 @@ def load_recipe(file: Path) -> Recipe:
     try:
         table = tomllib.loads(file.read_text("utf-8"))
     except (FileNotFoundError, IsADirectoryError):
-        raise ToolkitError(f"no recipe {file}", at=str(file), try_="mmoe-embed train examples/watch/recipe.toml -o DIR") from None
+        raise ToolkitError(
+            f"no recipe {file}", at=str(file), try_="mmoe-embed train examples/watch/recipe.toml -o DIR"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ToolkitError(f"not valid TOML: {error}", at=str(file)) from None
     try:
@@ -96,8 +104,11 @@ def load_recipe(file: Path) -> Recipe:
         unknown = re.search(r"unknown field `(\w+)`", message)
         if unknown:
             path = f"{path}.{unknown[1]}".strip(".")
-        raise ToolkitError(message.replace("Object ", "it ").replace("`", "'"), at=f"{file}, {path or 'top level'}",
-                           try_=f"supported keys there: {', '.join(_keys_at(path))}") from None
+        raise ToolkitError(
+            message.replace("Object ", "it ").replace("`", "'"),
+            at=f"{file}, {path or 'top level'}",
+            try_=f"supported keys there: {', '.join(_keys_at(path))}",
+        ) from None
     names = [s.name for s in recipe.stage]
     if len(set(names)) != len(names):
         raise ToolkitError(f"two stages have one name: {', '.join(names)}", at=f"{file}, stage.name")
@@ -106,7 +117,11 @@ def load_recipe(file: Path) -> Recipe:
 
 
 def _keys_at(path: str) -> list[str]:
-    tables: dict[str, type[msgspec.Struct]] = {"data": DataSettings, "tokenizer": TokenizerSettings, "stage": StageSettings,
-                                               "generation": GenerationSettings}
+    tables: dict[str, type[msgspec.Struct]] = {
+        "data": DataSettings,
+        "tokenizer": TokenizerSettings,
+        "stage": StageSettings,
+        "generation": GenerationSettings,
+    }
     head = re.split(r"[.\[]", path)[0]
     return list(tables.get(head, Recipe).__struct_fields__)

@@ -47,8 +47,13 @@ def load_state(file: Path) -> State:
         version = table.pop("version")
         state = State(**table)
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ToolkitError(f"not a training state, or a damaged one: {str(error).splitlines()[0]}", at=str(file),
-                           try_="delete the folder and train anew") from None
+        raise ToolkitError(
+            f"not a training state, or a damaged one: {str(error).splitlines()[0]}",
+            at=str(file),
+            try_="delete the folder and train anew",
+        ) from None
     if version != _VERSION:
-        raise ToolkitError(f"training state of version {version}, this is version {_VERSION}", at=str(file), try_="train anew")
+        raise ToolkitError(
+            f"training state of version {version}, this is version {_VERSION}", at=str(file), try_="train anew"
+        )
     return state

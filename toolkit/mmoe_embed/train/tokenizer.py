@@ -1,8 +1,8 @@
 """Learning a tokenizer that the board can run (SPEC.md 4).
 
-Merges are learned on letters alone, then each frequent token gets a twin with a space before it, at a lower rank. So a word is
-cut at the same places after a space in a request and after a bracket in an action call, which makes copying it easy to learn.
-Digits and punctuation are never merged.
+Merges are learned on letters alone, then each frequent token gets a twin with a space before it, at a lower rank. So a
+word is cut at the same places after a space in a request and after a bracket in an action call, which makes copying it
+easy to learn. Digits and punctuation are never merged.
 """
 
 import json
@@ -20,10 +20,12 @@ _LETTER_SHARE = 0.55  # of the merges; the others are twins
 
 def board_pre_tokenizer() -> PreTokenizer:
     """The pre-tokenizer of SPEC.md 4."""
-    return pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r" ?[^ ]+| "), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(" ", behavior="merged_with_next"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
@@ -38,11 +40,15 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
     letters_wanted = int(merges_wanted * _LETTER_SHARE)
     learner = Tokenizer(models.BPE())
     # Pieces of letters only; everything else is one character a piece, which cannot be merged.
-    learner.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"[A-Za-z]+|[^A-Za-z]"), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
-    trainer = trainers.BpeTrainer(vocab_size=len(alphabet) + letters_wanted, initial_alphabet=alphabet, show_progress=False)
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[A-Za-z]+|[^A-Za-z]"), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + letters_wanted, initial_alphabet=alphabet, show_progress=False
+    )
     learner.train_from_iterator(texts, trainer)
     merges = _read_merges(learner)
 
