@@ -9,7 +9,9 @@ DEMO := build/demo
 # Everything the demo and the tests need: system packages that are missing, and .venv.
 setup: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml scripts/setup.sh
+CORE := $(wildcard memory_planner/core/*) memory_planner/CMakeLists.txt
+
+$(VENV)/ready: pyproject.toml scripts/setup.sh $(CORE)
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV)
 	@touch $@
 

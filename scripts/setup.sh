@@ -31,5 +31,6 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 # the range is one that only torch's 2.13 satisfies: a machine that holds a CPU build of it takes that one
 "$venv/bin/pip" install --quiet --disable-pip-version-check "torch>=2.13,<2.14"
-"$venv/bin/pip" install --quiet --disable-pip-version-check "scikit-build-core>=0.10"
+# the build backend and its tools in the environment itself, so that nothing is built in isolation twice
+"$venv/bin/pip" install --quiet --disable-pip-version-check "scikit-build-core>=0.10" cmake ninja
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --editable ".[train,zig,dev]"
