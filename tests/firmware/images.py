@@ -1,6 +1,7 @@
 """Builds firmware images for the tests from firmware/sources.toml, with a compiler command of the test's choice."""
 
 import dataclasses
+import hashlib
 import subprocess
 import sys
 import tomllib
@@ -81,9 +82,9 @@ def include_flags(target: str, gen: Path | None = None) -> list[str]:
         *(f"-isystem{FIRMWARE / folder}" for folder in table["target"][target]["system_include"])]  # fmt: skip
 
 
-def run(command: Sequence[str | Path]) -> str:
+def run(command: Sequence[str | Path], cwd: Path | None = None) -> str:
     """Run a tool; its messages are the test's failure."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=cwd)
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stderr}{done.stdout}"
     return done.stdout
 
@@ -92,14 +93,26 @@ def _emitted(gen: Path) -> list[Path]:
     return [file for name in ("model.c", "tokens.c", "weights.S", "experts.S") if (file := gen / name).exists()]
 
 
-def _kernels() -> list[Path]:
-    return sorted((KERNELS / "reference").glob("*.c"))
+def _compile_common(folder: Path, command: Sequence[str | Path], files: Sequence[Path]) -> list[Path]:
+    """Objects of the kernels and of every file that knows nothing of the model, made once for each command."""
+    common = [file for file in (*files, *sorted((KERNELS / "reference").glob("*.c"))) if file.name != "memory.c"]
+    key = hashlib.sha256(repr((command, common)).encode()).hexdigest()[:16]
+    objects = folder / key
+    if not objects.exists():
+        partial = folder / f"{key}-partial"
+        partial.mkdir(parents=True)
+        run([*command, "-c", *common], cwd=partial)
+        partial.rename(objects)
+    return sorted(objects.glob("*.o"))
 
 
 def build_host(gen: Path, output: Path, compiler: Sequence[str] = ("gcc",), flags: Sequence[str] = ("-O2",)) -> Path:
     """The host program of an emitted model."""
-    run([*compiler, *WARNINGS, *NUMERIC, *flags, '-DMMOE_VERSION="test"', '-DMMOE_BOARD="host"', *include_flags("host", gen),
-         f"-I{KERNELS / 'reference'}", *sources("host", "host"), *_kernels(), *_emitted(gen), "-o", output])  # fmt: skip
+    files = sources("host", "host")
+    command = [*compiler, *WARNINGS, *NUMERIC, *flags, '-DMMOE_VERSION="test"', '-DMMOE_BOARD="host"', *include_flags("host"),
+               f"-I{KERNELS / 'reference'}"]  # fmt: skip
+    common = _compile_common(gen.parent / "objects", command, files)
+    run([*command, f"-I{gen}", FIRMWARE / "src/memory.c", *_emitted(gen), *common, "-o", output])
     return output
 
 
@@ -117,10 +130,11 @@ def build_image(gen: Path, output: Path, machine: Machine, compiler: str = "gcc"
     script = output.with_suffix(".ld")
     script.write_text(render_linker_script(machine))
     defines = [f"-D{key}={value}" for key, value in machine.defines.items()]
-    run([*driver, *WARNINGS, *NUMERIC, *flags, "-ffreestanding", "-ffunction-sections", "-fdata-sections",
-         '-DMMOE_VERSION="test"', f'-DMMOE_BOARD="{machine.qemu}"', *defines, *include_flags("cortex_m", gen),
-         f"-I{KERNELS / 'reference'}", *sources("cortex_m", machine.console), *_kernels(), *_emitted(gen),
-         "-nostdlib", "-static", "-Wl,--gc-sections", f"-Wl,-T,{script}", "-Wl,-e,Reset_Handler",
-         *(() if compiler == "zig" else ("-Wl,--no-warn-rwx-segments", "-Wl,-z,noexecstack", "-Wl,--fatal-warnings", "-lgcc")),
-         "-o", output])  # fmt: skip
+    command = [*driver, *WARNINGS, *NUMERIC, *flags, "-ffreestanding", "-ffunction-sections", "-fdata-sections",
+               '-DMMOE_VERSION="test"', f'-DMMOE_BOARD="{machine.qemu}"', *defines, *include_flags("cortex_m"),
+               f"-I{KERNELS / 'reference'}"]  # fmt: skip
+    common = _compile_common(gen.parent / "objects", command, sources("cortex_m", machine.console))
+    libraries = () if compiler == "zig" else ("-Wl,--no-warn-rwx-segments", "-Wl,-z,noexecstack", "-Wl,--fatal-warnings", "-lgcc")
+    run([*command, f"-I{gen}", FIRMWARE / "src/memory.c", *_emitted(gen), *common, "-nostdlib", "-static",
+         "-Wl,--gc-sections", f"-Wl,-T,{script}", "-Wl,-e,Reset_Handler", *libraries, "-o", output])  # fmt: skip
     return output
