@@ -110,24 +110,29 @@ def check_pins(layout: Layout) -> None:
 
 
 def bound_load(layout: Layout) -> int:
-    """Most units alive at one time, counting the rounding to the common alignment below the topmost buffer."""
+    """Most units alive at one time. For every alignment, the buffers that keep it are counted rounded up to it, but
+    for the topmost one."""
     if layout.count == 0:
         return 0
-    step = int(np.gcd.reduce(layout.alignment))
-    rounded = -(-layout.size // step) * step
-    change = np.zeros(int(layout.upper.max()) + 1, np.int64)
-    np.add.at(change, layout.lower, rounded)
-    np.subtract.at(change, layout.upper, rounded)
-    live = np.cumsum(change)
-    if step > 1:
-        live = live - most_padding(layout, rounded - layout.size, len(live))
     tops = np.where(layout.pin >= 0, layout.pin + layout.size, layout.size)
-    return max(int(live.max()), int(tops.max()))
+    best = int(tops.max())
+    steps = {int(np.gcd.reduce(layout.alignment)), *(int(a) for a in np.unique(layout.alignment)[-16:])}
+    for step in sorted(steps):
+        kept = np.flatnonzero(layout.alignment % step == 0)
+        rounded = -(-layout.size[kept] // step) * step
+        change = np.zeros(int(layout.upper.max()) + 1, np.int64)
+        np.add.at(change, layout.lower[kept], rounded)
+        np.subtract.at(change, layout.upper[kept], rounded)
+        live = np.cumsum(change)
+        if step > 1:
+            live = live - most_padding(layout, kept, rounded - layout.size[kept], len(live))
+        best = max(best, int(live.max()))
+    return best
 
 
-def most_padding(layout: Layout, padding: Int64s, length: int) -> Int64s:
+def most_padding(layout: Layout, kept: Int64s, padding: Int64s, length: int) -> Int64s:
     """Per time, the largest padding of a live buffer."""
     result = np.zeros(length, np.int64)
-    for i in np.argsort(padding, kind="stable"):
-        result[layout.lower[i] : layout.upper[i]] = padding[i]
+    for k in np.argsort(padding, kind="stable"):
+        result[layout.lower[kept[k]] : layout.upper[kept[k]]] = padding[k]
     return result
