@@ -16,7 +16,7 @@ def lanes(values):
 
 
 def exp(x):
-    """exp of SPEC.md 3.1, elementwise."""
+    """The exp of SPEC.md 3.1, elementwise."""
     x = np.clip(np.asarray(x, F), F(-87), F(87))
     n = np.rint(x * F(float.fromhex("0x1.715476p+0")))
     r = (x - n * F(0.693359375)) - n * F(float.fromhex("-0x1.bd0106p-13"))
@@ -51,7 +51,7 @@ def matvec(q, scale, group, x):
 
 
 def rms(x, eps):
-    """r of SPEC.md 3.4."""
+    """The r of SPEC.md 3.4."""
     mean = F(lanes(x * x) / F(len(x)))
     return F(F(1) / np.sqrt(F(mean + F(eps))))
 

@@ -70,8 +70,12 @@ def build_program(
     """Compile the target's kernels with `programs` into one executable.
 
     Args:
+        target: the core.
         compiler: as `has_compiler` takes it.
         output: the executable; objects go into a folder beside it.
+        programs: C files, one with `main`.
+        optimize: the optimization flag.
+        defines: -D flags.
         with_reference: also link every reference kernel under the name `reference_<name>`.
         flags: further compiler flags.
     """
@@ -79,12 +83,15 @@ def build_program(
     objects.mkdir(parents=True, exist_ok=True)
     include = ("-I", kernels_dir() / "include", "-I", kernels_dir() / "reference", "-I", FIRMWARE)
     if compiler == "zig":
-        driver: tuple[str | Path, ...] = (sys.executable, "-m", "ziglang", "cc", *target.zig, "-isystem", FIRMWARE / "libc")
+        zig = (sys.executable, "-m", "ziglang", "cc", *target.zig)
+        driver: tuple[str | Path, ...] = (*zig, "-isystem", FIRMWARE / "libc")
     else:
         driver = (compiler, *target.gcc)
     host = "host_posix.c" if target.is_host else "host_arm.c"
     renames = tuple(f"-D{name}=reference_{name}" for name in reference_names())
-    jobs = [(path, f"{path.parent.name}.{path.stem}.o", ()) for path in kernel_sources(target.folders)]
+    jobs: list[tuple[Path, str, tuple[str, ...]]] = [
+        (path, f"{path.parent.name}.{path.stem}.o", ()) for path in kernel_sources(target.folders)
+    ]
     if with_reference:
         jobs += [
             (path, f"renamed.{path.stem}.o", renames) for path in kernel_sources(("reference",))

@@ -14,7 +14,7 @@ class Target:
         zig: flags of `python -m ziglang cc`; empty where it is not used.
         machine: QEMU machine; "" runs on this computer.
         ram_origin, ram_bytes: the memory the image lies in.
-        guard_end: end of a memory behind which nothing answers; its last 64 KiB are not the image's.
+        guard_end: end of 64 KiB that are not the image's; behind it nothing answers, or the MPU sees to it.
         tick_hz: SysTick of the machine.
     """
 
@@ -43,9 +43,9 @@ def _gcc(cpu: str, fpu: str = "") -> tuple[str, ...]:
     return ("-mthumb", f"-mcpu={cpu}", *abi)
 
 
-# MPS2 boards (Arm DAI0385, DAI0386, DAI0400, DAI0505): bytes of code SSRAM; end of the 16 MiB of PSRAM
+# MPS2 boards (Arm DAI0385, DAI0386, DAI0400, DAI0505): bytes of code SSRAM; an address in the PSRAM
 _SSRAM = 4 << 20
-_PSRAM_END = 0x2200_0000
+_PSRAM_GUARD = 0x2101_0000
 
 TARGETS = {
     target.name: target
@@ -53,13 +53,13 @@ TARGETS = {
         Target("qemu_mps3_an547", ("mve", "dsp", "reference"), _gcc("cortex-m55", "auto"), _zig("cortex_m55+mve_fp"),
                "mps3-an547", 0, 448 << 10, 512 << 10, 32_000_000),
         Target("qemu_mps2_an386", ("dsp", "reference"), _gcc("cortex-m4", "fpv4-sp-d16"),
-               _zig("cortex_m4+vfp4d16sp"), "mps2-an386", 0, _SSRAM, _PSRAM_END, 25_000_000),
+               _zig("cortex_m4+vfp4d16sp"), "mps2-an386", 0, _SSRAM, _PSRAM_GUARD, 25_000_000),
         Target("qemu_mps2_an500", ("dsp", "reference"), _gcc("cortex-m7", "fpv5-sp-d16"),
-               _zig("cortex_m7+fp_armv8d16sp"), "mps2-an500", 0, _SSRAM, _PSRAM_END, 25_000_000),
+               _zig("cortex_m7+fp_armv8d16sp"), "mps2-an500", 0, _SSRAM, _PSRAM_GUARD, 25_000_000),
         Target("qemu_mps2_an505", ("dsp", "reference"), _gcc("cortex-m33", "fpv5-sp-d16"),
                _zig("cortex_m33+dsp+fp_armv8d16sp"), "mps2-an505", 0x1000_0000, _SSRAM, 0, 20_000_000),
         Target("qemu_mps2_an385", ("reference",), _gcc("cortex-m3"), _zig("cortex_m3", ""),
-               "mps2-an385", 0, _SSRAM, _PSRAM_END, 25_000_000),
+               "mps2-an385", 0, _SSRAM, _PSRAM_GUARD, 25_000_000),
         Target("host_x86_64", ("x86", "reference"), ()),
         Target("qemu_aarch64", ("neon", "reference"), ()),
     )

@@ -44,7 +44,17 @@ static void fault(void) {
     host_exit(99);
 }
 
-void *host_guard_end(void) { return mmoe_guard_end; }
+void *host_guard_end(void) {
+#if __ARM_ARCH == 7 /* the boards answer everywhere: an MPU region of 64 KiB without access */
+    volatile uint32_t *mpu = (volatile uint32_t *)0xE000ED90;
+    mpu[2] = 0;
+    mpu[3] = (uint32_t)(uintptr_t)mmoe_guard_end;
+    mpu[4] = 15u << 1 | 1;
+    mpu[1] = 5; /* on; the default map elsewhere */
+    __asm__ volatile("dsb\n isb");
+#endif
+    return mmoe_guard_end;
+}
 
 #define SYSTICK ((volatile uint32_t *)0xE000E010)
 static uint32_t wraps_seen, last_tick;
