@@ -1,0 +1,151 @@
+"""Counts of every kernel on one core."""
+
+import csv
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from mmoe_embed.bench.emulator import run_program
+from mmoe_embed.bench.image import FIRMWARE, build_program, compiler_of, has_compiler, kernel_sources
+from mmoe_embed.bench.targets import TARGETS, Target
+from mmoe_embed.errors import ToolchainError, ToolkitError
+
+ALLOWED_LOSS = 0.03  # a kernel that loses more than this fails
+
+
+@dataclass(frozen=True)
+class KernelCount:
+    """One kernel and shape.
+
+    Args:
+        instructions: of one call; on hosts 0.
+        nanoseconds: of one call, on hosts; on emulated cores 0.
+        code_bytes: machine code of the file the kernel is named after, without what it calls.
+        stack_bytes: deepest use below the caller; on hosts 0.
+    """
+
+    kernel: str
+    rows: int
+    columns: int
+    batch: int
+    macs: int
+    instructions: int
+    instructions_per_mac: float
+    nanoseconds: int
+    code_bytes: int
+    stack_bytes: int
+
+    @property
+    def shape(self) -> tuple[str, int, int, int]:
+        """What two measurements must share to be compared."""
+        return self.kernel, self.rows, self.columns, self.batch
+
+    @property
+    def cost(self) -> int:
+        """Instructions, or nanoseconds where there are none."""
+        return self.instructions or self.nanoseconds
+
+
+@dataclass(frozen=True)
+class Change:
+    """A kernel against its baseline; ratio below 1 is faster."""
+
+    before: KernelCount
+    after: KernelCount
+
+    @property
+    def ratio(self) -> float:
+        """New cost over old cost."""
+        return self.after.cost / self.before.cost
+
+
+def _code_bytes(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(
+            section["sh_size"] for section in ELFFile(file).iter_sections() if section.name.startswith(".text")
+        )
+
+
+def find_target(board: str) -> Target:
+    """Look a board up.
+
+    Raises:
+        ToolkitError: there is none of this name.
+    """
+    if board not in TARGETS:
+        raise ToolkitError(f"kernels cannot be measured on {board}", try_=f"one of {', '.join(TARGETS)}")
+    return TARGETS[board]
+
+
+def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[KernelCount]:
+    """Build the benchmark for a board, run it, and count.
+
+    Args:
+        board: a name of TARGETS.
+        compiler: as `has_compiler` takes it; "" is the board's GCC, or zig where that is missing.
+        kernel: only kernels of this name; "" is all.
+    """
+    target = find_target(board)
+    chosen = compiler or compiler_of(target)
+    if not compiler and not has_compiler(chosen) and target.zig:
+        chosen = "zig"
+    if not has_compiler(chosen):
+        raise ToolchainError(f"no {chosen} to build kernels for {board}", try_="mmoe-embed doctor")
+    with tempfile.TemporaryDirectory() as folder:
+        program = build_program(target, chosen, Path(folder) / "bench", [FIRMWARE / "bench.c"])
+        output = run_program(target, program)
+        sizes = {
+            path.stem: _code_bytes(Path(folder) / "bench.objects" / f"{path.parent.name}.{path.stem}.o")
+            for path in kernel_sources(target.folders)
+        }
+    counts = [_parse_line(target, line, sizes) for line in output.splitlines() if line.startswith("mmoe_")]
+    found = [count for count in counts if kernel in ("", count.kernel)]
+    if not found:
+        names = ", ".join(sorted({count.kernel for count in counts}))
+        raise ToolkitError(f"no kernel is called {kernel}", try_=f"one of {names}")
+    return found
+
+
+def _parse_line(target: Target, line: str, sizes: dict[str, int]) -> KernelCount:
+    name, *numbers = line.split()
+    rows, columns, batch, macs, total, calls, stack = map(int, numbers)
+    nanoseconds = total / calls if target.is_host else 0
+    # Under `-icount shift=0` an instruction takes a nanosecond of the emulated clock.
+    instructions = 0 if target.is_host else total * 1_000_000_000 / target.tick_hz / calls
+    return KernelCount(name, rows, columns, batch, macs, round(instructions), round(instructions / macs, 4),
+                       round(nanoseconds), sizes[name], stack)  # fmt: skip
+
+
+def write_counts(counts: list[KernelCount], path: Path) -> None:
+    """Write a baseline as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(KernelCount)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(count) for count in counts)
+
+
+def _read_row(row: dict[str, str]) -> KernelCount:
+    numbers = {name: int(row[name]) for name in row if name not in ("kernel", "instructions_per_mac")}
+    return KernelCount(kernel=row["kernel"], instructions_per_mac=float(row["instructions_per_mac"]), **numbers)
+
+
+def read_counts(path: Path) -> list[KernelCount]:
+    """Read what `write_counts` wrote.
+
+    Raises:
+        ToolkitError: the file is no baseline.
+    """
+    with path.open(newline="") as file:
+        try:
+            return [_read_row(row) for row in csv.DictReader(file)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ToolkitError(f"not a kernel baseline: {error}", at=str(path),
+                               try_="mmoe-embed bench kernels --board B --save FILE") from error  # fmt: skip
+
+
+def compare_counts(before: list[KernelCount], after: list[KernelCount]) -> list[Change]:
+    """Pair the kernels and shapes that both have."""
+    old = {count.shape: count for count in before if count.cost}
+    return [Change(old[count.shape], count) for count in after if count.shape in old]

@@ -1,0 +1,64 @@
+"""`mmoe-embed bench`: measure kernels."""
+
+import dataclasses
+from pathlib import Path
+
+import rich_click as click
+
+from mmoe_embed.bench.measure import (
+    ALLOWED_LOSS,
+    KernelCount,
+    compare_counts,
+    measure_kernels,
+    read_counts,
+    write_counts,
+)
+from mmoe_embed.cli.output import Result, verb
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure kernels."""
+
+
+def _row(count: KernelCount) -> str:
+    per_mac = f"{count.instructions_per_mac:9.3f}" if count.instructions else " " * 9
+    return (
+        f"{count.kernel:20}{count.rows:6}{count.columns:6}{count.cost:10}{per_mac}"
+        f"{count.code_bytes:8}{count.stack_bytes:7}"
+    )
+
+
+@verb("kernels")
+@click.option("--board", required=True, help="Core: qemu_mps3_an547, qemu_mps2_an386, host_x86_64...")
+@click.option("--kernel", default="", help="Only this kernel.")
+@click.option("--compiler", default="", help="gcc (of the board) by default; zig.")
+@click.option("--baseline", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="CSV of an earlier run: print the difference, fail where a kernel loses more than 3 %.")  # fmt: skip
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the counts as CSV.")
+def kernels(board: str, kernel: str, compiler: str, baseline: Path | None, save: Path | None) -> Result:
+    """Count the instructions (hosts: nanoseconds) of every kernel."""
+    counts = measure_kernels(board, compiler, kernel)
+    if save:
+        write_counts(counts, save)
+    data = {"board": board, "kernels": [dataclasses.asdict(count) for count in counts]}
+    unit = "instr" if counts[0].instructions else "ns"
+    lines = [f"{'kernel':20}{'rows':>6}{'cols':>6}{unit:>10}{'per MAC':>9}{'code':>8}{'stack':>7}", *map(_row, counts)]
+    lost = 0
+    if baseline:
+        changes = compare_counts(read_counts(baseline), counts)
+        lost = sum(change.ratio > 1 + ALLOWED_LOSS for change in changes)
+        data["baseline"] = [
+            {"kernel": c.after.kernel, "rows": c.after.rows, "columns": c.after.columns, "batch": c.after.batch,
+             "before": c.before.cost, "after": c.after.cost, "ratio": round(c.ratio, 4)}
+            for c in changes
+        ]  # fmt: skip
+        lines += [""] + [
+            f"{c.after.kernel:20}{c.after.rows:6}{c.after.columns:6}{c.before.cost:10} -> {c.after.cost}"
+            f"  {100 * (c.ratio - 1):+.1f} %{'  LOST' if c.ratio > 1 + ALLOWED_LOSS else ''}"
+            for c in changes
+        ]
+    return Result(data, "\n".join(lines), exit_code=1 if lost else 0)
+
+
+command.add_command(kernels)
