@@ -21,7 +21,8 @@ from memory_planner.table import read_csv
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m memory_planner", description="Place buffers at the smallest peak, with a proof where one exists."
+        prog="python -m memory_planner",
+        description="Place buffers at the smallest peak, with a proof where one exists.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     solving = verbs.add_parser("solve", help="plan one file (CSV: id,lower,upper,size[,alignment][,offset])")

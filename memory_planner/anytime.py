@@ -158,8 +158,9 @@ class Scheduler:
         self.options = options
         self.picked = crowded_part(best)
         x, p = best.layout, self.picked
-        self.arrays = [np.ascontiguousarray(a[p]) for a in (x.lower, x.upper, x.size, x.alignment, x.pin)]
-        self.instance = Instance(*self.arrays, options.memory_limit_bytes, options.mask)
+        self.instance = Instance(
+            x.lower[p], x.upper[p], x.size[p], x.alignment[p], x.pin[p], options.memory_limit_bytes, options.mask
+        )
         best.raise_bound(self.instance.load, "load", 0.0)
         self.lanes: dict[int, Lane] = {}
         self.quick = max(TRIAL_NODES, 5 * len(p))
@@ -214,7 +215,7 @@ class Scheduler:
         asked = False
         with ThreadPoolExecutor(threads) as pool:
             while not self.best.closed and not self.alarm.rang:
-                jobs = []
+                jobs: list[tuple[Search, int, str]] = []
                 for _ in range(threads):
                     if not self.options.restarts or turn % (5 if turn < 100 else 25) == 4:
                         lane = self.lane(turn // 5 if self.options.restarts else turn)

@@ -68,9 +68,7 @@ ORDERS: dict[str, Order] = {
 def place_in_order(layout: Layout, order: Int32s, best_fit: bool = False) -> tuple[int, Int64s]:
     """(peak, offsets) in units; in Python where the core is missing."""
     if native.is_available():
-        return native.first_fit(
-            layout.lower, layout.upper, layout.size, layout.alignment, layout.pin, order, best_fit
-        )
+        return native.first_fit(layout.lower, layout.upper, layout.size, layout.alignment, layout.pin, order, best_fit)
     return place_slowly(layout, order, best_fit)
 
 

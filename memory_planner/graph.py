@@ -67,7 +67,9 @@ class Graph:
                     raise UnknownNameError(f"operator '{o.name}' names tensor '{name}', which the graph does not have")
             for name in o.inputs:
                 if name in later:
-                    raise GraphError(f"operator '{o.name}' reads '{name}' before it is written: a cycle, or out of order")
+                    raise GraphError(
+                        f"operator '{o.name}' reads '{name}' before it is written: a cycle, or out of order"
+                    )
             for name in o.outputs:
                 if name in written:
                     raise GraphError(f"tensor '{name}' is written twice, the second time by operator '{o.name}'")
@@ -139,7 +141,8 @@ class Liveness:
 
 def order_operators(graph: Graph, beam_width: int = 64, states: int = EXACT_STATES) -> Schedule:
     """Find an order with a small peak: exactly by best-first search over the sets of finished operators, with a beam
-    where there are too many of them. Never worse than the order given."""
+    where there are too many of them. Never worse than the order given.
+    """
     live = Liveness(graph)
     given = tuple(range(len(graph.operators)))
     given_peak = live.peak(given)
@@ -198,7 +201,8 @@ def build_problem(
     graph: Graph, order: Sequence[int] | None = None, pools: tuple[Pool, ...] = (DEFAULT_POOL,), inplace: bool = True
 ) -> Problem:
     """Lifetimes for an order: operator i of it runs during [i, i + 1). In-place pairs become alias groups where the
-    input dies there and is at least as large."""
+    input dies there and is at least as large.
+    """
     order = tuple(range(len(graph.operators))) if order is None else tuple(order)
     if sorted(order) != list(range(len(graph.operators))):
         raise GraphError("the order does not name every operator once")

@@ -63,19 +63,19 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
     for group in groups.values():
         size = max(b.size_bytes for b in group)
         pins = [b.offset for b in group if b.offset is not None]
-        pin = pins[0] if pins else -1
+        held = pins[0] if pins else -1
         if size == 0:
-            empty += [(b.name, max(0, pin)) for b in group]
+            empty += [(b.name, max(0, held)) for b in group]
             continue
         alignment = lcm(pool_alignment, *(b.alignment for b in group))
         members.append(tuple(b.name for b in group))
-        rows.append((min(b.lower for b in group), max(b.upper for b in group), size, alignment, pin))
+        rows.append((min(b.lower for b in group), max(b.upper for b in group), size, alignment, held))
     table = np.array(rows, dtype=np.int64).reshape(len(rows), 5)
     # Offsets are sums of sizes, rounded to alignments, or pins: all multiples of the common divisor.
     unit = gcd(*(row[2] for row in rows), *(row[3] for row in rows if row[3] > 1), *(max(0, row[4]) for row in rows))
     unit = max(1, unit)
     alignment_units = np.array([row[3] // gcd(row[3], unit) for row in rows], dtype=np.int64)
-    lower, upper, size, _, pin = (np.ascontiguousarray(table[:, k]) for k in range(5))
+    lower, upper, size, _, pinned = (np.ascontiguousarray(table[:, k]) for k in range(5))
     times = np.unique(np.concatenate([lower, upper]))
     return Layout(
         tuple(members),
@@ -85,7 +85,7 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
         upper.astype(np.float64) - lower,
         size // unit,
         alignment_units,
-        np.where(pin >= 0, pin // unit, -1),
+        np.where(pinned >= 0, pinned // unit, -1),
         unit,
     )
 
@@ -111,7 +111,8 @@ def check_pins(layout: Layout) -> None:
 
 def bound_load(layout: Layout) -> int:
     """Most units alive at one time. For every alignment, the buffers that keep it are counted rounded up to it, but
-    for the topmost one."""
+    for the topmost one.
+    """
     if layout.count == 0:
         return 0
     tops = np.where(layout.pin >= 0, layout.pin + layout.size, layout.size)

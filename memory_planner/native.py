@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from memory_planner.errors import MissingLibraryError
 
-ABI = 1
+ABI = 2
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 

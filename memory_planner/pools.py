@@ -11,7 +11,7 @@ import numpy as np
 
 from memory_planner.anytime import Incumbent, minimise_peak
 from memory_planner.errors import CapacityError
-from memory_planner.layout import bound_load, build_layout, check_pins
+from memory_planner.layout import Layout, bound_load, build_layout, check_pins
 from memory_planner.native import Int64s
 from memory_planner.options import SearchOptions
 from memory_planner.plan import Attempt, Placement, Plan
@@ -134,7 +134,9 @@ class Assigner:
         """Pack every pool; None where one does not fit its size. Says in best.doubted if that is not proven."""
         result = []
         for k, p in enumerate(self.problem.pools):
-            layout = build_layout([b for i, s in enumerate(self.storages) if pool[i] == k for b in s.buffers], p.alignment)
+            layout = build_layout(
+                [b for i, s in enumerate(self.storages) if pool[i] == k for b in s.buffers], p.alignment
+            )
             check_pins(layout)
             until = min(self.deadline, time.perf_counter() + share_s)
             packed = minimise_peak(layout, until, self.options)
@@ -146,7 +148,7 @@ class Assigner:
         return result
 
     def price(self, pool: list[int]) -> float:
-        return sum(dict((k, c) for c, k in s.choices)[pool[i]] for i, s in enumerate(self.storages))
+        return sum({k: c for c, k in s.choices}[pool[i]] for i, s in enumerate(self.storages))
 
     def offer(self, pool: list[int], method: str, share_s: float) -> bool:
         cost = self.price(pool)
@@ -217,7 +219,8 @@ class Assigner:
 
 def bound_cost(assigner: Assigner) -> float:
     """No assignment is cheaper: at the worst time, the bytes that the cheapest pool cannot hold are spilled at the
-    lowest price a byte, fractionally."""
+    lowest price a byte, fractionally.
+    """
     worst = 0.0
     cheapest: dict[int, list[Storage]] = defaultdict(list)
     for s in assigner.storages:
@@ -284,11 +287,8 @@ def make_plan(problem: Problem, assigner: Assigner, bound: float, done: bool) ->
     )
 
 
-def total_load(layout: object) -> int:
+def total_load(layout: Layout) -> int:
     """Bytes alive at once, of all pools together."""
-    from memory_planner.layout import Layout  # noqa: PLC0415
-
-    assert isinstance(layout, Layout)
     if layout.count == 0:
         return 0
     change: Int64s = np.zeros(int(layout.upper.max()) + 1, np.int64)

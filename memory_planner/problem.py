@@ -173,9 +173,7 @@ def check_buffer(buffer: Buffer) -> None:
 def check_fit(buffer: Buffer, pools: Mapping[str, Pool]) -> None:
     for name in buffer.pools:
         if name not in pools:
-            raise UnknownNameError(
-                f"buffer '{buffer.name}' names pool '{name}': the problem has {', '.join(pools)}"
-            )
+            raise UnknownNameError(f"buffer '{buffer.name}' names pool '{name}': the problem has {', '.join(pools)}")
     allowed = [pools[name] for name in buffer.pools] or list(pools.values())
     if any(pool.size_bytes is None for pool in allowed):
         return

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+import numpy as np
+
 from memory_planner.anytime import Incumbent, minimise_peak
 from memory_planner.errors import CapacityError
 from memory_planner.layout import Layout, build_layout, check_pins
@@ -77,8 +79,6 @@ def make_plan(problem: Problem, pool: Pool, offsets: Mapping[str, int], best: In
 
 def read_start(layout: Layout, start: Plan | None) -> Int64s | None:
     """A given plan as offsets, or None where it does not fit the layout."""
-    import numpy as np  # noqa: PLC0415
-
     if start is None or any(names[0] not in start.placements for names in layout.members):
         return None
     given = np.array([start.placements[names[0]].offset for names in layout.members], np.int64)

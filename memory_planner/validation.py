@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 
 from memory_planner.errors import InvalidPlanError
 from memory_planner.plan import Plan
@@ -18,7 +19,7 @@ def validate(problem: Problem, plan: Plan) -> None:
     if set(plan.placements) != {buffer.name for buffer in problem.buffers}:
         raise InvalidPlanError("the plan does not place exactly the problem's buffers")
     pools = {pool.name: pool for pool in problem.pools}
-    peaks = {name: 0 for name in pools}
+    peaks = dict.fromkeys(pools, 0)
     held: dict[str, list[tuple[Buffer, int]]] = {name: [] for name in pools}
     shared: dict[str, tuple[str, int]] = {}
     for buffer in problem.buffers:
@@ -29,9 +30,7 @@ def validate(problem: Problem, plan: Plan) -> None:
         if place.offset < 0 or place.offset % buffer.alignment or place.offset % pool.alignment:
             raise InvalidPlanError(f"buffer '{buffer.name}' lies at {place.offset}: negative or not aligned")
         if buffer.offset is not None and place.offset != buffer.offset:
-            raise InvalidPlanError(
-                f"buffer '{buffer.name}' is pinned to {buffer.offset}, the plan says {place.offset}"
-            )
+            raise InvalidPlanError(f"buffer '{buffer.name}' is pinned to {buffer.offset}, the plan says {place.offset}")
         if buffer.group is not None and shared.setdefault(buffer.group, (place.pool, place.offset)) != (
             place.pool,
             place.offset,
@@ -70,8 +69,6 @@ def occupancies(placed: list[tuple[Buffer, int]]) -> list[tuple[int, int, int, i
 
 def check_overlap(entries: list[tuple[int, int, int, int, str]]) -> None:
     """Sweep over time; the live storages are kept sorted by offset, so that only neighbours need comparing."""
-    from bisect import bisect_left, insort  # noqa: PLC0415 - kept beside the only use
-
     live: list[tuple[int, int, str]] = []
     dying: list[tuple[int, int, int, str]] = []
     for lower, upper, offset, end, name in sorted(entries):

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MP_ABI 1
+#define MP_ABI 2
 
 enum mp_status {
     MP_OK = 0,

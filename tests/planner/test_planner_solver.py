@@ -6,9 +6,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from random_problems import WITNESS, find_optimum, make_problem, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_problems import WITNESS, find_optimum, make_problem, rows
 
 from memory_planner import Buffer, Plan, Problem, SearchOptions, native, solve, validate
 from memory_planner.baselines import BASELINES, WITHOUT_PINS
@@ -134,12 +134,15 @@ def fits_below(problem: Problem, capacity: int) -> bool:
             return True
         b = buffers[k]
         for at in [b.offset] if b.offset is not None else range(capacity - b.size_bytes + 1):
-            if at + b.size_bytes <= capacity and all(
-                o.upper <= b.lower or b.upper <= o.lower or at + b.size_bytes <= x or x + o.size_bytes <= at
-                for o, x in placed
+            if (
+                at + b.size_bytes <= capacity
+                and all(
+                    o.upper <= b.lower or b.upper <= o.lower or at + b.size_bytes <= x or x + o.size_bytes <= at
+                    for o, x in placed
+                )
+                and extend(k + 1, [*placed, (b, at)])
             ):
-                if extend(k + 1, [*placed, (b, at)]):
-                    return True
+                return True
         return False
 
     return extend(0, [])
@@ -156,9 +159,7 @@ def test_solve_zero_sized_buffers_are_placed() -> None:
 
 
 def test_solve_alias_group_shares_one_storage() -> None:
-    problem = Problem(
-        (Buffer("in", 8, 0, 3, group="g"), Buffer("out", 8, 2, 5, group="g"), Buffer("other", 4, 1, 4))
-    )
+    problem = Problem((Buffer("in", 8, 0, 3, group="g"), Buffer("out", 8, 2, 5, group="g"), Buffer("other", 4, 1, 4)))
     plan = solve(problem)
     assert plan.offset_of("in") == plan.offset_of("out")
     assert plan.total_bytes == 12
