@@ -18,9 +18,33 @@ def shared_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pager, tokenizer and a fake port, for ctypes."""
     require_tool("gcc")
     library = tmp_path_factory.mktemp("library") / "runtime.so"
-    sources = [Path(__file__).parent / "c" / "fake_pager.c", FIRMWARE / "src/pager.c", FIRMWARE / "src/tokenizer.c",
-               KERNELS / "reference/mmoe_crc32.c", FIRMWARE / "src/divide.c"]  # fmt: skip
-    subprocess.run(["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-g", "-fPIC", "-shared",
-                    f"-I{FIRMWARE / 'include'}", f"-I{FIRMWARE / 'src'}", f"-I{KERNELS / 'include'}",
-                    f"-I{KERNELS / 'reference'}", *map(str, sources), "-o", str(library)], check=True)  # fmt: skip
+    sources = [
+        Path(__file__).parent / "c" / "fake_pager.c",
+        FIRMWARE / "src/pager.c",
+        FIRMWARE / "src/tokenizer.c",
+        KERNELS / "reference/mmoe_crc32.c",
+        FIRMWARE / "src/divide.c",
+    ]
+    subprocess.run(
+        [
+            "gcc",
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-O1",
+            "-g",
+            "-fPIC",
+            "-shared",
+            f"-I{FIRMWARE / 'include'}",
+            f"-I{FIRMWARE / 'src'}",
+            f"-I{KERNELS / 'include'}",
+            f"-I{KERNELS / 'reference'}",
+            *map(str, sources),
+            "-o",
+            str(library),
+        ],
+        check=True,
+    )
     return library

@@ -55,8 +55,13 @@ class Models:
         require_tool("gcc")
         gen = self.emit(slots, policy, scheme, dense)
         program = gen / "program"
-        return program if program.exists() else build_host(
-            gen, program, flags=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"))  # fmt: skip
+        return (
+            program
+            if program.exists()
+            else build_host(
+                gen, program, flags=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+            )
+        )
 
     def image(self, machine: str, compiler: str = "gcc", slots: int | None = 3) -> Path:
         """The image for an emulated machine."""

@@ -68,9 +68,13 @@ def random_tokens(count: int = CONTEXT) -> list[int]:
 
 
 VARIANTS = [
-    (0, "lru", "int4", False), (3, "lru", "int4", False), (4, "lfu", "int4", False), (12, "lru", "int4", False),
-    (5, "lfu", "int8", False), (None, "lru", "int8", True),
-]  # fmt: skip
+    (0, "lru", "int4", False),
+    (3, "lru", "int4", False),
+    (4, "lfu", "int4", False),
+    (12, "lru", "int4", False),
+    (5, "lfu", "int8", False),
+    (None, "lru", "int8", True),
+]
 
 
 @pytest.mark.parametrize(("slots", "policy", "scheme", "dense"), VARIANTS)
@@ -86,8 +90,14 @@ def test_program_has_the_goldens_bits(models: Models, slots: int | None, policy:
 def test_identity_statistics_and_profile(models: Models) -> None:
     with client_of(models.host(3)) as client:
         identity = client.identify()
-        assert (identity.vocab_size, identity.context, identity.layers, identity.experts, identity.top_k, identity.slots) == (
-            300, CONTEXT, 2, 6, 2, 3)  # fmt: skip
+        assert (
+            identity.vocab_size,
+            identity.context,
+            identity.layers,
+            identity.experts,
+            identity.top_k,
+            identity.slots,
+        ) == (300, CONTEXT, 2, 6, 2, 3)
         assert identity.model_id == models.model().model_id
         assert (identity.board, identity.firmware_version, identity.tick_hz) == ("host", "test", 10**9)
         client.reset(empty_slots=True, clear_statistics=True)
@@ -135,8 +145,15 @@ def test_full_context_and_wrong_arguments_are_named(models: Models) -> None:
         with pytest.raises(StatusError, match="MMOE_E_TEXT"):
             client.prompt("y" * 1000)
         ask = client.link.request
-        for kind, payload in ((2, b""), (3, b"abc"), (4, struct.pack("<IH", 299, 2)), (4, struct.pack("<IH", 0, 257)),
-                              (4, struct.pack("<IH", 0xFFFFFFFF, 2)), (6, struct.pack("<HH", 0, 65)), (6, struct.pack("<HH", 99, 1))):  # fmt: skip
+        for kind, payload in (
+            (2, b""),
+            (3, b"abc"),
+            (4, struct.pack("<IH", 299, 2)),
+            (4, struct.pack("<IH", 0, 257)),
+            (4, struct.pack("<IH", 0xFFFFFFFF, 2)),
+            (6, struct.pack("<HH", 0, 65)),
+            (6, struct.pack("<HH", 99, 1)),
+        ):
             assert ask(kind, payload) == struct.pack("<i", -1)
         assert ask(0x7E) == struct.pack("<i", -9)
 
@@ -201,7 +218,12 @@ def test_damaged_requests_are_not_answered(models: Models) -> None:
         replies = wire.ask(bad + good[:-5] + b"\0" + b"noise" + b"\0" + b"\xff" * 3000 + b"\0" + good)
         assert [reply.sequence for reply in replies] == [5]
         assert struct.unpack_from("<iI", replies[0].payload) == (0, 0)
-        assert wire.ask(encode_frame(Frame(0x83, 6, b"")) + encode_frame(Frame(3, 0, b"\0\0\0\0")) + step_frame(7, 1))[0].sequence == 7
+        assert (
+            wire.ask(encode_frame(Frame(0x83, 6, b"")) + encode_frame(Frame(3, 0, b"\0\0\0\0")) + step_frame(7, 1))[
+                0
+            ].sequence
+            == 7
+        )
 
 
 def answer_bytes(models: Models, text: str) -> bytes:
@@ -216,8 +238,13 @@ def test_text_commands(models: Models) -> None:
     model_id = models.model().model_id[:8]
     with serve(models.host(3)) as port, Wire(port) as wire:
         assert wire.text(b"name%") == b"m-name-dut-[mmoe-embed]\r\nm-ready\r\n"
-        assert wire.text(b"\r\nprofile%") == f"m-profile-[mmoe-embed test host]\r\nm-model-[{model_id}]\r\nm-ready\r\n".encode()
-        first, second = (int(re.fullmatch(rb"m-lap-us-(\d+)\r\nm-ready\r\n", wire.text(b"timestamp%"))[1]) for _ in range(2))  # type: ignore[index]
+        assert (
+            wire.text(b"\r\nprofile%")
+            == f"m-profile-[mmoe-embed test host]\r\nm-model-[{model_id}]\r\nm-ready\r\n".encode()
+        )
+        first, second = (
+            int(re.fullmatch(rb"m-lap-us-(\d+)\r\nm-ready\r\n", wire.text(b"timestamp%"))[1]) for _ in range(2)
+        )  # type: ignore[index]
         assert first <= second < first + 10_000_000
         assert wire.text(b"nonsense%") == b"e-[Unknown command: nonsense]\r\nm-ready\r\n"
         assert wire.text(b"names%").startswith(b"e-[")
@@ -240,12 +267,17 @@ def test_next_client_is_served_after_half_a_request(models: Models) -> None:
 
 def test_banner_and_end_on_standard_streams(models: Models) -> None:
     done = subprocess.run([models.host(3), "--stdio"], input=b"name%", capture_output=True, timeout=20, check=True)
-    assert re.fullmatch(rb"m-timestamp-mode-performance\r\nm-lap-us-\d+\r\nm-init-done\r\nm-ready\r\n"
-                        rb"m-name-dut-\[mmoe-embed\]\r\nm-ready\r\n", done.stdout)  # fmt: skip
+    assert re.fullmatch(
+        rb"m-timestamp-mode-performance\r\nm-lap-us-\d+\r\nm-init-done\r\nm-ready\r\n"
+        rb"m-name-dut-\[mmoe-embed\]\r\nm-ready\r\n",
+        done.stdout,
+    )
 
 
-@pytest.mark.parametrize("arguments", [["--listen"], ["--what"], ["--listen", "0.0.0.0:0"], ["--listen", "127.0.0.1:99999"],
-                                       ["--listen", "127.0.0.1:x"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [["--listen"], ["--what"], ["--listen", "0.0.0.0:0"], ["--listen", "127.0.0.1:99999"], ["--listen", "127.0.0.1:x"]],
+)
 def test_wrong_arguments_are_refused(models: Models, arguments: list[str]) -> None:
     done = subprocess.run([models.host(3), *arguments], capture_output=True, timeout=20, check=False)
     assert done.returncode in (1, 2)

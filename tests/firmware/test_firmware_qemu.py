@@ -21,8 +21,14 @@ from mmoe_embed.serial.port import Port
 
 pytestmark = [pytest.mark.arm, pytest.mark.qemu]
 
-TARGETS = [("mps3-an547", "gcc"), ("mps3-an547", "zig"), ("mps2-an386", "gcc"), ("netduinoplus2", "gcc"),
-           ("netduinoplus2", "zig"), ("mps2-an385", "gcc")]  # fmt: skip
+TARGETS = [
+    ("mps3-an547", "gcc"),
+    ("mps3-an547", "zig"),
+    ("mps2-an386", "gcc"),
+    ("netduinoplus2", "gcc"),
+    ("netduinoplus2", "zig"),
+    ("mps2-an385", "gcc"),
+]
 
 
 @contextlib.contextmanager
@@ -33,8 +39,23 @@ def emulate(elf: Path, machine: Machine) -> Iterator[tuple[int, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        ["qemu-system-arm", "-M", machine.qemu, "-display", "none", "-monitor", "none", "-icount", "shift=0", "-kernel",
-         elf, "-serial", f"tcp:127.0.0.1:{port},server=on,wait=on,nodelay=on"], stderr=subprocess.PIPE)  # fmt: skip
+        [
+            "qemu-system-arm",
+            "-M",
+            machine.qemu,
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-icount",
+            "shift=0",
+            "-kernel",
+            elf,
+            "-serial",
+            f"tcp:127.0.0.1:{port},server=on,wait=on,nodelay=on",
+        ],
+        stderr=subprocess.PIPE,
+    )
     try:
         assert process.stderr
         process.stderr.readline()  # it listens
@@ -47,19 +68,19 @@ def emulate(elf: Path, machine: Machine) -> Iterator[tuple[int, int]]:
 @pytest.mark.parametrize(("machine", "compiler"), TARGETS)
 def test_board_has_the_goldens_bits(models: Models, machine: str, compiler: str) -> None:
     golden = Golden(models.model())
-    with emulate(models.image(machine, compiler), MACHINES[machine]) as (port, _):
-        with Link(Port(f"socket://127.0.0.1:{port}")) as link:
-            client = BoardClient(link)
-            identity = client.identify()
-            assert identity.tick_hz == int(MACHINES[machine].defines["MMOE_TICK_HZ"])
-            assert identity.boots == 1
-            compare_steps(client, golden, random_tokens())
-            assert client.encode("wake me é") == golden.encode("wake me é")
-            assert [token.token for token in client.stream("call mum")] == list(golden.stream("call mum"))
-            statistics = client.statistics()
-            assert 200 < statistics.stack_used < 1024 < statistics.stack_bytes
-            assert statistics.load_errors == 0
-            assert all(op.ticks for op in client.profile())
+    elf = models.image(machine, compiler)
+    with emulate(elf, MACHINES[machine]) as (port, _), Link(Port(f"socket://127.0.0.1:{port}")) as link:
+        client = BoardClient(link)
+        identity = client.identify()
+        assert identity.tick_hz == int(MACHINES[machine].defines["MMOE_TICK_HZ"])
+        assert identity.boots == 1
+        compare_steps(client, golden, random_tokens())
+        assert client.encode("wake me é") == golden.encode("wake me é")
+        assert [token.token for token in client.stream("call mum")] == list(golden.stream("call mum"))
+        statistics = client.statistics()
+        assert 200 < statistics.stack_used < 1024 < statistics.stack_bytes
+        assert statistics.load_errors == 0
+        assert all(op.ticks for op in client.profile())
 
 
 @pytest.mark.parametrize("machine", ["mps3-an547", "netduinoplus2"])
@@ -98,10 +119,32 @@ def build_probe(machine: Machine, folder: Path, code: str) -> Path:
     require_tool("arm-none-eabi-gcc")
     (folder / "probe.c").write_text('#include "mmoe_runtime.h"\n' + code)
     (folder / "probe.ld").write_text(render_linker_script(machine))
-    port = [file for file in sources("cortex_m", machine.console) if "ports/cortex_m" in str(file) or "freestanding" in str(file)]
-    run(["arm-none-eabi-gcc", "-mthumb", *machine.gcc, *WARNINGS, "-O1", "-ffreestanding", '-DMMOE_BOARD="probe"',
-         *(f"-D{key}={value}" for key, value in machine.defines.items()), *include_flags("cortex_m"), *port, folder / "probe.c",
-         "-nostdlib", f"-Wl,-T,{folder / 'probe.ld'}", "-Wl,--no-warn-rwx-segments", "-lgcc", "-o", folder / "probe.elf"])  # fmt: skip
+    port = [
+        file
+        for file in sources("cortex_m", machine.console)
+        if "ports/cortex_m" in str(file) or "freestanding" in str(file)
+    ]
+    run(
+        [
+            "arm-none-eabi-gcc",
+            "-mthumb",
+            *machine.gcc,
+            *WARNINGS,
+            "-O1",
+            "-ffreestanding",
+            '-DMMOE_BOARD="probe"',
+            *(f"-D{key}={value}" for key, value in machine.defines.items()),
+            *include_flags("cortex_m"),
+            *port,
+            folder / "probe.c",
+            "-nostdlib",
+            f"-Wl,-T,{folder / 'probe.ld'}",
+            "-Wl,--no-warn-rwx-segments",
+            "-lgcc",
+            "-o",
+            folder / "probe.elf",
+        ]
+    )
     return folder / "probe.elf"
 
 
@@ -146,7 +189,9 @@ void mmoe_main(void) {
 @pytest.mark.parametrize(("machine", "wraps"), [("mps3-an547", 1), ("netduinoplus2", 4)])
 def test_ticks_are_monotonic_over_wraps(machine: str, wraps: int, tmp_path: Path) -> None:
     """SysTick wraps every 2^24 ticks: read all the time, the 64-bit count must never step back or jump."""
-    code = f"enum {{ WRAPS = {wraps} }};" + """
+    code = (
+        f"enum {{ WRAPS = {wraps} }};"
+        + """
 void mmoe_main(void) {
     const uint64_t start = mmoe_port_ticks();
     uint64_t last = start, most = 0;
@@ -161,6 +206,7 @@ void mmoe_main(void) {
     for (;;) {}
 }
 """
+    )
     elf = build_probe(MACHINES[machine], tmp_path, code)
     with emulate(elf, MACHINES[machine]) as (port, _):
         assert read_until(port, b"\r\n") == b"good\r\n"

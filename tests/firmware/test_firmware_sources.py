@@ -13,8 +13,8 @@ from mmoe_embed.elf import bound_stack
 
 MODEL_HEADER = """
 #include "mmoe_runtime.h"
-enum { MMOE_MODEL_LAYERS = 1, MMOE_MODEL_EXPERTS = 0, MMOE_MODEL_TOP_K = 0, MMOE_MODEL_OPS = 3, MMOE_MODEL_ARENA_BYTES = 64,
-       MMOE_MODEL_KV_BYTES = 64, MMOE_MODEL_SLOTS = 0, MMOE_MODEL_EXPERT_BYTES = 0 };
+enum { MMOE_MODEL_LAYERS = 1, MMOE_MODEL_EXPERTS = 0, MMOE_MODEL_TOP_K = 0, MMOE_MODEL_OPS = 3,
+       MMOE_MODEL_ARENA_BYTES = 64, MMOE_MODEL_KV_BYTES = 64, MMOE_MODEL_SLOTS = 0, MMOE_MODEL_EXPERT_BYTES = 0 };
 """
 
 
@@ -44,8 +44,19 @@ def test_board_sources_compile_without_warnings(compiler: str, machine: str, gen
         require_tool("arm-none-eabi-gcc")
     driver = (*ZIG, *board.zig) if compiler == "zig" else ("arm-none-eabi-gcc", "-mthumb", *board.gcc)
     defines = [f"-D{key}={value}" for key, value in board.defines.items()]
-    run([*driver, *WARNINGS, "-O2", "-ffreestanding", "-c", *defines, *include_flags("cortex_m", gen),
-         *sources("cortex_m", board.console)], cwd=tmp_path)  # fmt: skip
+    run(
+        [
+            *driver,
+            *WARNINGS,
+            "-O2",
+            "-ffreestanding",
+            "-c",
+            *defines,
+            *include_flags("cortex_m", gen),
+            *sources("cortex_m", board.console),
+        ],
+        cwd=tmp_path,
+    )
 
 
 @pytest.mark.arm
@@ -83,8 +94,24 @@ def test_stack_is_bounded_and_nothing_recurses(models: Models, tmp_path: Path) -
 @pytest.mark.gcc
 def test_wrong_abi_is_refused_at_compile_time(models: Models) -> None:
     require_tool("gcc")
-    done = subprocess.run(["gcc", "-std=c11", "-fsyntax-only", "-include", "mmoe_runtime.h", "-UMMOE_ABI", "-DMMOE_ABI=99", "-x", "c",
-                           *include_flags("host", models.emit(3)), "-", ], input="#undef MMOE_ABI\n#define MMOE_ABI 99\n#include \"model.h\"\n",
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [
+            "gcc",
+            "-std=c11",
+            "-fsyntax-only",
+            "-include",
+            "mmoe_runtime.h",
+            "-UMMOE_ABI",
+            "-DMMOE_ABI=99",
+            "-x",
+            "c",
+            *include_flags("host", models.emit(3)),
+            "-",
+        ],
+        input='#undef MMOE_ABI\n#define MMOE_ABI 99\n#include "model.h"\n',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert "emitted for MMOE_ABI" in done.stderr

@@ -22,10 +22,24 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     output = tmp_path_factory.mktemp("stream") / "stream"
     # Debian's clang comes without the sanitizers' libraries
     sanitize = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined") if request.param == "gcc" else ()
-    run([request.param, *WARNINGS, "-O1", "-g", *sanitize,
-         f"-I{FIRMWARE / 'include'}", f"-I{FIRMWARE / 'src'}", f"-I{KERNELS / 'include'}", f"-I{KERNELS / 'reference'}",
-         Path(__file__).parent / "c/stream.c", FIRMWARE / "src/frames.c", KERNELS / "reference/mmoe_crc32.c",
-         "-o", output])  # fmt: skip
+    run(
+        [
+            request.param,
+            *WARNINGS,
+            "-O1",
+            "-g",
+            *sanitize,
+            f"-I{FIRMWARE / 'include'}",
+            f"-I{FIRMWARE / 'src'}",
+            f"-I{KERNELS / 'include'}",
+            f"-I{KERNELS / 'reference'}",
+            Path(__file__).parent / "c/stream.c",
+            FIRMWARE / "src/frames.c",
+            KERNELS / "reference/mmoe_crc32.c",
+            "-o",
+            output,
+        ]
+    )
     return output
 
 
@@ -47,7 +61,8 @@ def random_body(generator: random.Random) -> bytes:
     length = generator.choice([2, 3, 6, 200, 252, 253, 254, 255, 256, 507, 508, 509, MAX_BODY - 4])
     alphabet = generator.choice([b"\0", b"\0\1", bytes(range(256)), b"\xff", bytes(range(1, 256))])
     return bytes([generator.randrange(1, 11), generator.randrange(256)]) + bytes(
-        generator.choices(alphabet, k=length - 2))  # fmt: skip
+        generator.choices(alphabet, k=length - 2)
+    )
 
 
 def test_received_frames_are_those_sent(program: Path) -> None:
@@ -102,7 +117,8 @@ def test_too_long_frames_are_dropped(program: Path) -> None:
     for length in (MAX_BODY - 3, MAX_BODY, 5000):
         good = bytes([1, 0])
         assert receive(program, frame(bytes([1, 1]) + b"x" * (length - 2)) + b"\0" + frame(good)) == [
-            f"frame {seal(good).hex()}"]  # fmt: skip
+            f"frame {seal(good).hex()}"
+        ]
 
 
 def test_short_and_empty_frames_are_dropped(program: Path) -> None:
@@ -118,7 +134,14 @@ def test_text_and_frames_share_the_stream(program: Path) -> None:
     body = bytes([8, 1]) + b"name%"
     stream = b"name%\r\n" + frame(body) + b"profile%" + frame(body) + frame(body) + b"\n\ntimestamp%"
     command = f"frame {seal(body).hex()}"
-    assert receive(program, stream) == ["command name", command, "command profile", command, command, "command timestamp"]
+    assert receive(program, stream) == [
+        "command name",
+        command,
+        "command profile",
+        command,
+        command,
+        "command timestamp",
+    ]
 
 
 def test_command_behind_a_stray_zero_is_received(program: Path) -> None:
@@ -126,7 +149,11 @@ def test_command_behind_a_stray_zero_is_received(program: Path) -> None:
 
 
 def test_long_command_is_refused_and_the_next_received(program: Path) -> None:
-    assert receive(program, b"x" * 255 + b"%" + b"x" * 256 + b"%" + b"name%") == ["command " + "x" * 255, "long", "command name"]
+    assert receive(program, b"x" * 255 + b"%" + b"x" * 256 + b"%" + b"name%") == [
+        "command " + "x" * 255,
+        "long",
+        "command name",
+    ]
 
 
 def test_frame_that_starts_like_text_is_a_frame(program: Path) -> None:

@@ -22,8 +22,14 @@ class Merge(ctypes.Structure):
 
 
 class Tables(ctypes.Structure):
-    _fields_ = [("vocab_size", ctypes.c_uint32), ("merge_count", ctypes.c_uint32), ("byte_token", ctypes.c_void_p),
-                ("merges", ctypes.c_void_p), ("text_offset", ctypes.c_void_p), ("text", ctypes.c_void_p)]  # fmt: skip
+    _fields_ = [
+        ("vocab_size", ctypes.c_uint32),
+        ("merge_count", ctypes.c_uint32),
+        ("byte_token", ctypes.c_void_p),
+        ("merges", ctypes.c_void_p),
+        ("text_offset", ctypes.c_void_p),
+        ("text", ctypes.c_void_p),
+    ]
 
 
 class CTokenizer:
@@ -41,7 +47,9 @@ class CTokenizer:
             (ctypes.c_uint32 * len(offsets))(*offsets),
             ctypes.create_string_buffer(b"".join(tables.text)),
         )
-        self._tables = Tables(len(tables.text), len(tables.merges), *(ctypes.addressof(array) for array in self._arrays))
+        self._tables = Tables(
+            len(tables.text), len(tables.merges), *(ctypes.addressof(array) for array in self._arrays)
+        )
 
     def encode(self, text: bytes, capacity: int | None = None) -> list[int] | int:
         room = len(text) if capacity is None else capacity
@@ -67,12 +75,35 @@ def tokenizer(shared_library: Path, library_tokenizer: object) -> CTokenizer:
     return CTokenizer(shared_library, build_tables(library_tokenizer.to_str(), VOCABULARY))  # type: ignore[attr-defined]
 
 
-WORDS = ["wake", "me", "at", "ten", "past", "six", "timer", "minutes", "", " ", "naïve", "é", "火", "🙂", "a" * 40, "\n", "%"]
+WORDS = [
+    "wake",
+    "me",
+    "at",
+    "ten",
+    "past",
+    "six",
+    "timer",
+    "minutes",
+    "",
+    " ",
+    "naïve",
+    "é",
+    "火",
+    "🙂",
+    "a" * 40,
+    "\n",
+    "%",
+]
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.text(max_size=80), st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join),
-                 st.text("aet mwik", max_size=200)))  # fmt: skip
+@given(
+    st.one_of(
+        st.text(max_size=80),
+        st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join),
+        st.text("aet mwik", max_size=200),
+    )
+)
 def test_encode_is_the_library(tokenizer: CTokenizer, library_tokenizer: object, text: str) -> None:
     expected = library_tokenizer.encode(text, add_special_tokens=False).ids  # type: ignore[attr-defined]
     if any(special in text for special in ("<bos>", "<sep>", "<eos>")):
