@@ -121,3 +121,16 @@ int memcmp(const void *a, const void *b, size_t length) {
         if (*x != *y) return *x - *y;
     return 0;
 }
+
+#ifdef __clang__ /* its names for the same; __aeabi_memset takes the value last (Arm RTABI 4.3.4) */
+void __aeabi_memclr(void *to, size_t length);
+void __aeabi_memclr4(void *to, size_t length);
+void __aeabi_memclr8(void *to, size_t length);
+void __aeabi_memclr(void *to, size_t length) { memset(to, 0, length); }
+void __aeabi_memclr4(void *to, size_t length) { memset(to, 0, length); }
+void __aeabi_memclr8(void *to, size_t length) { memset(to, 0, length); }
+void __aeabi_memcpy(void *restrict to, const void *restrict from, size_t length);
+void __aeabi_memcpy4(void *restrict to, const void *restrict from, size_t length);
+void __aeabi_memcpy(void *restrict to, const void *restrict from, size_t length) { memcpy(to, from, length); }
+void __aeabi_memcpy4(void *restrict to, const void *restrict from, size_t length) { memcpy(to, from, length); }
+#endif
