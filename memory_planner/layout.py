@@ -75,7 +75,7 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
     unit = gcd(*(row[2] for row in rows), *(row[3] for row in rows if row[3] > 1), *(max(0, row[4]) for row in rows))
     unit = max(1, unit)
     alignment_units = np.array([row[3] // gcd(row[3], unit) for row in rows], dtype=np.int64)
-    lower, upper, size, _, pinned = (np.ascontiguousarray(table[:, k]) for k in range(5))
+    lower, upper, sizes, _, pinned = (np.ascontiguousarray(table[:, k]) for k in range(5))
     times = np.unique(np.concatenate([lower, upper]))
     return Layout(
         tuple(members),
@@ -83,7 +83,7 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
         np.searchsorted(times, lower).astype(np.int64),
         np.searchsorted(times, upper).astype(np.int64),
         upper.astype(np.float64) - lower,
-        size // unit,
+        sizes // unit,
         alignment_units,
         np.where(pinned >= 0, pinned // unit, -1),
         unit,

@@ -6,7 +6,7 @@
 
 static int same_sections(const mp_instance *in, int32_t a, int32_t b) {
     return in->lo[a] == in->lo[b] && in->hi[a] == in->hi[b] && in->alignment[a] == in->alignment[b] &&
-           in->pin[a] < 0 && in->pin[b] < 0;
+           in->pad[a] == in->pad[b] && in->pin[a] < 0 && in->pin[b] < 0;
 }
 
 /* Buffers over the same sections share a kind when a swap keeps alignment; identical ones form a chain. */

@@ -23,11 +23,11 @@ def offsets(plan: Plan) -> dict[str, int]:
 
 
 @needs_core
-@settings(max_examples=1500)
+@settings(max_examples=600)
 @given(rows())
 def test_solve_random_is_valid_and_no_baseline_is_better(items: list[tuple[int, ...]]) -> None:
     problem = make_problem(items)
-    plan = solve(problem, 0.5)
+    plan = solve(problem, 0.25)
     validate(problem, plan)
     layout = build_layout(problem.buffers)
     real = [problem.buffer_by_name[names[0]].size_bytes for names in layout.members]
@@ -40,13 +40,19 @@ def test_solve_random_is_valid_and_no_baseline_is_better(items: list[tuple[int, 
 
 
 @needs_core
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(rows(largest=6))
 def test_solve_tiny_is_optimal(items: list[tuple[int, ...]]) -> None:
     problem = make_problem(items)
     plan = solve(problem, 5.0)
     assert plan.total_bytes == find_optimum(problem)
     assert plan.proven
+
+
+@needs_core
+def test_solve_equal_rounded_sizes_are_not_twins() -> None:
+    """Rounded to the common alignment all four are alike; the one without padding must not be forced to the top."""
+    assert solve(make_problem([(0, 1, 1, 2), (0, 1, 1, 2), (0, 1, 1, 16), (0, 1, 2, 2)])).total_bytes == 7
 
 
 @needs_core
@@ -90,7 +96,7 @@ def test_solve_twice_and_with_threads_is_the_same(items: list[tuple[int, ...]]) 
 
 
 @needs_core
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(rows(largest=10, aligned=False), st.data())
 def test_solve_keeps_pins(items: list[tuple[int, ...]], data: st.DataObject) -> None:
     problem = make_problem(items)
