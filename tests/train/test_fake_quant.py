@@ -14,7 +14,9 @@ pytestmark = pytest.mark.torch
 
 def _weights(columns: int) -> np.ndarray:
     rng = np.random.default_rng(columns)
-    w = rng.standard_normal((200, columns)).astype(np.float32) * np.exp2(rng.integers(-12, 4, (200, 1))).astype(np.float32)
+    w = rng.standard_normal((200, columns)).astype(np.float32) * np.exp2(rng.integers(-12, 4, (200, 1))).astype(
+        np.float32
+    )
     w[0] = 0
     w[1] *= np.float32(2.0**-80)
     w[2, : columns // 2] = 0

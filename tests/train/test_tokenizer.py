@@ -1,4 +1,4 @@
-"""The tokenizer that training learns is of the kind the board runs, and cuts words alike after a space and a bracket."""
+"""The tokenizer that training learns: of the kind the board runs, words cut alike after a space and a bracket."""
 
 from mmoe_embed.tokens import build_tables
 from mmoe_embed.train.tokenizer import SPECIAL_TOKENS, train_tokenizer

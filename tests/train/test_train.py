@@ -21,7 +21,9 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json", "generation_confi
 
 
 def _bits(output: Path) -> dict[str, bytes]:
-    return {f: (output / "checkpoint" / f).read_bytes() for f in FILES} | {"metrics": (output / "metrics.csv").read_bytes()}
+    return {f: (output / "checkpoint" / f).read_bytes() for f in FILES} | {
+        "metrics": (output / "metrics.csv").read_bytes()
+    }
 
 
 def test_train_twice_gives_the_same_bits(recipe: Path, tmp_path: Path) -> None:
@@ -67,9 +69,9 @@ def test_resume_gives_the_bits_of_an_uninterrupted_run(
 def test_resume_after_a_kill_gives_the_same_bits(recipe: Path, tmp_path: Path) -> None:
     """No signal handler runs: the last state saved is what counts."""
     output = tmp_path / "killed"
-    text = recipe.read_text("utf-8").replace("steps = 6", "steps = 400").replace("save_every = 4", "save_every = 1")
+    text = recipe.read_text("utf-8").replace("steps = 6", "steps = 12").replace("save_every = 4", "save_every = 1")
     recipe.write_text(text, "utf-8")
-    code = "from mmoe_embed.train.loop import train_recipe; from pathlib import Path; import sys; train_recipe(Path(sys.argv[1]), Path(sys.argv[2]))"
+    code = "import sys, pathlib, mmoe_embed.train.loop as l; l.train_recipe(*map(pathlib.Path, sys.argv[1:]))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     child = subprocess.Popen([sys.executable, "-c", code, str(recipe), str(output)], env=environment)
     deadline = time.monotonic() + 60
@@ -131,7 +133,11 @@ def test_train_refuses_an_output_it_cannot_write(recipe: Path, tmp_path: Path) -
 
 
 def test_train_dense_twin(recipe: Path, tmp_path: Path) -> None:
-    recipe.write_text(recipe.read_text("utf-8").replace("num_experts = 4", "num_experts = 0")
-                      .replace("num_experts_per_tok = 2\nmoe_intermediate_size = 16\n", ""), "utf-8")
+    recipe.write_text(
+        recipe.read_text("utf-8")
+        .replace("num_experts = 4", "num_experts = 0")
+        .replace("num_experts_per_tok = 2\nmoe_intermediate_size = 16\n", ""),
+        "utf-8",
+    )
     train_recipe(recipe, tmp_path / "a")
     assert not any("experts" in name for name in load_checkpoint(tmp_path / "a").tensors)
