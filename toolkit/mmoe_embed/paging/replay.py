@@ -1,0 +1,159 @@
+"""Replay a routing trace through a cache policy, and say what it hits, reads and waits for.
+
+A hit is an expert that was resident before its layer was reached. The stall is the time of all reads one after the
+other, bytes read / bandwidth: nothing is hidden behind compute, and a read has no cost of its own.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmoe_embed.errors import UsageError
+from mmoe_embed.paging.belady import BeladyCache
+from mmoe_embed.paging.cache import AgedLfuCache, Cache, LfuCache, LruCache, PinCache
+from mmoe_embed.paging.scores import DefaultCache, LearnedCache, WaitCache, learn_weights
+from mmoe_embed.paging.trace import Trace
+
+# policy: what it does. The last two know the future.
+POLICIES = {
+    "default": "follow whichever of expected wait, LFU and LRU hits most of late",
+    "wait": "drop the longest expected wait: layers to go plus tokens between uses",
+    "lru": "drop the least recently used",
+    "lfu": "drop the least often used",
+    "lfu-aged": "LFU, counts halved every 64 tokens",
+    "pin": "keep the most used of the learning trace",
+    "learned": "drop the lowest learned score of use in the next token; may bypass",
+    "belady": "drop the farthest next use: a bound",
+    "belady-bypass": "the same, and may bypass: the bound of all",
+}
+
+_Batch = tuple[int, list[int], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """What one policy did with one trace; rates are 0..1, and 0 where there was nothing to hit."""
+
+    policy: str
+    prefill_accesses: int
+    prefill_hits: int
+    decode_accesses: int
+    decode_hits: int
+    bytes_read: int
+
+    @property
+    def decode_hit_rate(self) -> float:
+        """Share of the decode's accesses that hit."""
+        return self.decode_hits / self.decode_accesses if self.decode_accesses else 0.0
+
+    @property
+    def prefill_hit_rate(self) -> float:
+        """Share of the prefill's accesses that hit."""
+        return self.prefill_hits / self.prefill_accesses if self.prefill_accesses else 0.0
+
+
+class Replayer:
+    """Replays one trace with many policies and budgets.
+
+    Args:
+        trace: what to replay.
+        learn_from: what `pin` and `learned` learn from; by default the first half of the trace itself, so their figures
+            are half in-sample.
+    """
+
+    def __init__(self, trace: Trace, learn_from: Trace | None = None) -> None:
+        self.trace = trace
+        self._sizes: list[int] = trace.sizes.tolist()
+        self._batches = list_batches(trace)
+        self._learning = learn_from or trace.first_half()
+        if learn_from and (
+            learn_from.expert_bytes != trace.expert_bytes or learn_from.experts_per_layer > trace.experts_per_layer
+        ):
+            theirs, own = len(learn_from.expert_bytes), len(trace.expert_bytes)
+            raise UsageError(
+                f"the learning trace is of another model: {theirs} layers of up to {learn_from.experts_per_layer} experts,"
+                f" the trace has {own} of {trace.experts_per_layer}",
+                try_="a trace of the same model",
+            )
+
+    def replay(self, policy: str, budget: int) -> Replay:
+        """Replay from an empty cache of `budget` bytes.
+
+        Raises:
+            UsageError: no such policy.
+        """
+        cache = self._make_cache(policy, budget)
+        counts = [[0, 0], [0, 0]]  # by phase: accesses, misses
+        sizes, bytes_read = self._sizes, 0
+        for (layer, batch, starts_token), phase in zip(self._batches, self.trace.phases.tolist(), strict=True):
+            cache.access(layer, batch, starts_token)
+            count = counts[phase]
+            count[0] += len(batch)
+            count[1] += len(cache.missing)
+            for expert in cache.missing:
+                bytes_read += sizes[expert]
+        (prefill, prefill_missed), (decode, decode_missed) = counts
+        return Replay(policy, prefill, prefill - prefill_missed, decode, decode - decode_missed, bytes_read)
+
+    def _make_cache(self, policy: str, budget: int) -> Cache:
+        sizes, layers = self._sizes, len(self.trace.expert_bytes)
+        match policy:
+            case "default":
+                return DefaultCache(sizes, budget, layers)
+            case "wait":
+                return WaitCache(sizes, budget, layers)
+            case "lru":
+                return LruCache(sizes, budget)
+            case "lfu":
+                return LfuCache(sizes, budget)
+            case "lfu-aged":
+                return AgedLfuCache(sizes, budget)
+            case "pin":
+                return PinCache(sizes, budget, choose_pinned(self._learned_experts(), sizes, budget))
+            case "learned":
+                learning = self._learning
+                weights = learn_weights(list_batches(learning), len(learning.expert_bytes) * learning.experts_per_layer)
+                return LearnedCache(sizes, budget, layers, weights)
+            case "belady" | "belady-bypass":
+                batches = [batch for _, batch, _ in self._batches]
+                return BeladyCache(sizes, budget, batches, bypass=policy == "belady-bypass")
+        raise UsageError(f"unknown policy {policy!r}; supported: {', '.join(POLICIES)}")
+
+    def _learned_experts(self) -> list[int]:
+        """Every use in the learning trace, by the numbers of this one."""
+        layer, expert = np.divmod(self._learning.experts, self._learning.experts_per_layer)
+        numbers: list[int] = (layer * self.trace.experts_per_layer + expert).tolist()
+        return numbers
+
+
+def list_batches(trace: Trace) -> list[_Batch]:
+    """(layer, experts, whether a token starts), in order."""
+    experts, starts = trace.experts.tolist(), trace.starts.tolist()
+    ends = zip(starts[:-1], starts[1:], strict=True)
+    batches = [experts[start:end] for start, end in ends]
+    return list(zip(trace.layers.tolist(), batches, trace.token_starts.tolist(), strict=True))
+
+
+def choose_pinned(uses: Sequence[int], sizes: Sequence[int], budget: int) -> list[int]:
+    """The most used experts that fit the budget together; of equals the lower number."""
+    counts = np.bincount(np.array(uses, np.int64), minlength=len(sizes))
+    pinned, left = [], budget
+    for expert in np.argsort(-counts, kind="stable").tolist():
+        if counts[expert] and sizes[expert] <= left:
+            pinned.append(expert)
+            left -= sizes[expert]
+    return pinned
+
+
+def describe_cycle(trace: Trace, budget: int) -> str:
+    """A warning where the budget is below one token's cycle, else empty."""
+    cycle = trace.cycle_bytes
+    if budget >= cycle:
+        return ""
+    layers = len(trace.expert_bytes)
+    return (
+        f"the budget of {budget} B is below one token's cycle of {cycle} B ({layers} layers x top-{trace.top_k} x expert"
+        f" bytes; {cycle - budget} B short): LRU evicts nearly every expert before its layer comes round again, so it hits"
+        " next to nothing in decode; the default policy does not collapse"
+    )
