@@ -133,3 +133,15 @@ def test_validate_refuses_the_firmware_of_another_build(tmp_path: Path, checkpoi
         server.communicate()
     assert done.returncode == 6
     assert "build" in done.stderr
+
+
+@pytest.mark.arm
+def test_build_that_does_not_fit_keeps_the_good_one(tmp_path: Path, checkpoint: Path) -> None:
+    arguments = ("build", checkpoint, "--board", "qemu_mps2_an386", "-o", tmp_path / "a, b")  # commas reach the linker
+    assert run_cli(*arguments, "--sram", "40K").returncode == 0
+    record = (tmp_path / "a, b" / "build.json").read_bytes()
+    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "a, b").rglob("*")}
+    assert run_cli(*arguments, "--sram", "100").returncode == 3
+    assert (tmp_path / "a, b" / "build.json").read_bytes() == record
+    assert run_cli(*arguments, "--sram", "40K").returncode == 0
+    assert files == {file: file.stat().st_mtime_ns for file in (tmp_path / "a, b").rglob("*")}

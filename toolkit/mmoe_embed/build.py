@@ -1,6 +1,8 @@
 """The road from a checkpoint to an image: quantize, plan, emit, compile, link, check."""
 
 import dataclasses
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +12,8 @@ from rich.console import Console
 from mmoe_embed import __version__
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, read_record, write_record
-from mmoe_embed.checkpoint import checkpoint_folder, load_checkpoint
-from mmoe_embed.compile import Program, link_program
+from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint, model_name
+from mmoe_embed.compile import Program, drop_objects, link_program
 from mmoe_embed.elf import bound_stack, check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
 from mmoe_embed.errors import MismatchError, UsageError
@@ -21,6 +23,7 @@ from mmoe_embed.resources import hash_sources
 from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
 PROMPTS = "prompts.txt"
+_UNFINISHED = ".unfinished"  # in a folder whose build is under way, or was interrupted
 _STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
 _SLACK = 256  # sizes of a first link are rounded up to this, so that a second link settles
 
@@ -54,38 +57,98 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
     """
     say = _progress(console)
     board = load_board(request.board)
-    folder = _open_folder(request)
+    request = dataclasses.replace(request, board=_resolve_board(request.board))
+    _check_folder(request)
     toolchain = find_toolchain(board, request.compiler)
     say(f"checkpoint {request.checkpoint}")
     checkpoint = load_checkpoint(request.checkpoint)
-    source = str(checkpoint_folder(request.checkpoint).resolve())
-    sources_sha256 = hash_sources()
+    inputs = _identify_inputs(request, checkpoint, board, toolchain)
+    if (unchanged := _reuse_build(request, inputs)) is not None:
+        say("nothing has changed since this folder was built")
+        return unchanged
 
     # The first plan guesses the runtime's own size; the linked image tells it, and the second plan is exact.
-    runtime, program, plan, emitted = RuntimeBytes(), None, None, None
-    for attempt in ("first link, to measure the runtime", "final link"):
-        say(f"quantize and plan for {board.name} ({'estimated' if not runtime.measured else 'measured'} runtime size)")
-        model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan, runtime)
-        name = Path(source).parent.name if Path(source).name == "checkpoint" else Path(source).name
-        emitted = emit_model(model, plan, name, sources_sha256)
-        write_files(emitted.files, folder / "gen")
-        say(f"compile with {toolchain.name}, {attempt}")
-        program = link_program(board, plan, toolchain, folder)
-        measured = _measure(board, program, toolchain)
-        if measured == runtime or not is_microcontroller(board):
-            break
-        runtime = measured
-    assert program is not None
-    assert plan is not None
-    assert emitted is not None
-    return _finish(request, folder, source, board, toolchain, model, plan, emitted, program)
+    say(f"quantize and plan for {board.name}")
+    model, plan = _plan_probe(checkpoint, board, request)
+    say(f"compile with {toolchain.name}")
+    _open_folder(request)
+    emitted, program = _emit_and_link(request, board, toolchain, model, plan)
+    objects = [*program.objects]
+    if is_microcontroller(board):
+        say("plan again with the measured size of the runtime, and link")
+        model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan, _measure(program))
+        emitted, program = _emit_and_link(request, board, toolchain, model, plan)
+        check_symbols(program.elf)
+    drop_objects(request.output, [*objects, *program.objects])
+    return _finish(request, inputs, toolchain, model, plan, emitted, program)
+
+
+def _plan_probe(checkpoint: Checkpoint, board: Board, request: BuildRequest) -> tuple[Quantized, BoardPlan]:
+    """A plan for the first link: as few slots as will do, so that a guess that is too small does not stop the link."""
+    model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan)
+    least = min(checkpoint.config.num_experts_per_tok + 1, plan.expert_count)
+    if is_microcontroller(board) and plan.slots > least:
+        few = dataclasses.replace(request.plan, expert_slots=least)
+        return choose_scheme(checkpoint, board, request.scheme, few)
+    return model, plan
+
+
+def _emit_and_link(
+    request: BuildRequest, board: Board, toolchain: Toolchain, model: Quantized, plan: BoardPlan
+) -> tuple[Emitted, Program]:
+    emitted = emit_model(model, plan, model_name(request.checkpoint), hash_sources())
+    write_files(emitted.files, request.output / "gen")
+    return emitted, link_program(board, plan, toolchain, request.output)
+
+
+def _resolve_board(board: str) -> str:
+    """A board file's absolute path, so that the build can be opened from elsewhere; a name stays a name."""
+    return str(Path(board).resolve()) if board.endswith(".toml") or "/" in board else board
+
+
+def _identify_inputs(request: BuildRequest, checkpoint: Checkpoint, board: Board, toolchain: Toolchain) -> str:
+    """sha256 over everything a build depends on."""
+    parts = [
+        __version__,
+        checkpoint.sha256,
+        checkpoint.config.to_json(),
+        checkpoint.generation.to_json(),
+        checkpoint.tokenizer,
+        model_name(request.checkpoint),
+        _read_prompts(request.checkpoint).decode("utf-8", "replace"),
+        repr(board),
+        request.scheme,
+        repr(request.plan),
+        toolchain.version,
+        repr(toolchain.flags + toolchain.link),
+        hash_sources(),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _read_prompts(checkpoint: Path) -> bytes:
+    """An example's own requests, for `validate`; they lie beside its checkpoint folder."""
+    file = checkpoint_folder(checkpoint).resolve().parent / PROMPTS
+    return file.read_bytes() if file.is_file() else b""
+
+
+def _reuse_build(request: BuildRequest, inputs: str) -> BuildFolder | None:
+    """The build that is there, when it was made from the same inputs and nobody changed it."""
+    record = read_record(request.output) if request.output.is_dir() else None
+    if record is None or record.get("inputs") != inputs:
+        return None
+    try:
+        return load_build(request.output)
+    except MismatchError:
+        return None
 
 
 def _progress(console: Console | None) -> Callable[[str], None]:
     return (lambda text: console.print(f"[dim]•[/dim] {text}")) if console else (lambda text: None)
 
 
-def _open_folder(request: BuildRequest) -> Path:
+def _check_folder(request: BuildRequest) -> None:
+    """Refuse a folder that holds something else; nothing in it is touched yet."""
     folder = request.output
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; a build needs a folder", try_="another -o")
@@ -99,21 +162,26 @@ def _open_folder(request: BuildRequest) -> Path:
                     at=str(folder),
                     try_="another -o, or --clean to build over it",
                 )
-    elif folder.is_dir() and any(folder.iterdir()) and record is None and not (folder / "gen").is_dir():
+    elif folder.is_dir() and any(folder.iterdir()) and record is None and not (folder / _UNFINISHED).is_file():
         raise MismatchError(f"{folder} is not empty and not a build folder", at=str(folder), try_="another -o")
-    if request.clean and record is not None:
+
+
+def _open_folder(request: BuildRequest) -> None:
+    """Make the folder, or take back that it holds a finished build: from here on it changes."""
+    folder = request.output
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _UNFINISHED).touch()
+    (folder / "build.json").unlink(missing_ok=True)
+    if request.clean:
         for child in ("gen", "obj"):
             shutil.rmtree(folder / child, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "build.json").unlink(missing_ok=True)  # until this build is finished, there is none
-    return folder
 
 
 def _round_up(n: int) -> int:
     return -(-n // _SLACK) * _SLACK
 
 
-def _measure(board: Board, program: Program, toolchain: Toolchain) -> RuntimeBytes:
+def _measure(program: Program) -> RuntimeBytes:
     sizes = read_sizes(program.elf)
     stack = _bound(program)
     return RuntimeBytes(
@@ -133,30 +201,27 @@ def _bound(program: Program) -> int:
 
 def _finish(
     request: BuildRequest,
-    folder: Path,
-    source: str,
-    board: Board,
+    inputs: str,
     toolchain: Toolchain,
     model: Quantized,
     plan: BoardPlan,
     emitted: Emitted,
     program: Program,
 ) -> BuildFolder:
+    folder = request.output
     quantized = folder / "quantized.safetensors"
     save_quantized(model, quantized)
     write_files({"arena.svg": draw_arena(model).encode()}, folder / "gen")
-    requests = Path(source).parent / PROMPTS  # an example's own requests, for `validate`
-    if requests.is_file():
-        write_files({PROMPTS: requests.read_bytes()}, folder)
+    if prompts := _read_prompts(request.checkpoint):
+        write_files({PROMPTS: prompts}, folder)
     sizes = read_sizes(program.elf)
-    if is_microcontroller(board):
-        check_symbols(program.elf)
     names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files)]
     write_record(
         folder,
         {
             "tool_version": __version__,
-            "checkpoint": source,
+            "inputs": inputs,
+            "checkpoint": str(checkpoint_folder(request.checkpoint).resolve()),
             "board": request.board,
             "elf": program.elf.name,
             "model_id": model.model_id,
@@ -168,4 +233,5 @@ def _finish(
             "files": {name: file_sha256(folder / name) for name in names},
         },
     )
+    (folder / _UNFINISHED).unlink(missing_ok=True)
     return load_build(folder)

@@ -76,7 +76,7 @@ def load_build(folder: Path) -> BuildFolder:
     """
     record = read_record(folder) if folder.is_dir() else None
     if record is None:
-        what = "the build there was interrupted" if (folder / "gen").is_dir() else "no build there"
+        what = "the build there was interrupted" if (folder / ".unfinished").is_file() else "no build there"
         raise ToolkitError(
             f"{folder} is not a finished build: {what}",
             at=str(folder),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmoe_embed.config import (
     read_bytes,
 )
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.tokens import build_tables
 
 Floats = NDArray[np.float32]
 _DTYPES = ("F32", "F16", "BF16")
@@ -115,11 +117,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(config, generation, tokenizer, tensors, hashlib.sha256(weights.read_bytes()).hexdigest())
 
 
+def model_name(path: Path) -> str:
+    """What to call the model of a checkpoint: its folder's name (its parent's, where the folder is `checkpoint`).
+
+    Only letters, digits, `_`, `.` and `-` are kept, as the name goes into C.
+    """
+    folder = checkpoint_folder(path).resolve()
+    name = folder.parent.name if folder.name == "checkpoint" else folder.name
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name) or "model"
+
+
 def _check_tokenizer(text: str, config: ModelConfig, at: str) -> None:
-    vocabulary = parse_json(text.encode(), at).get("model", {}).get("vocab", {})
-    size = len(vocabulary)
-    if not 0 < size <= config.vocab_size:
-        raise ToolkitError(f"the tokenizer has {size} entries, the model's vocab_size is {config.vocab_size}", at=at)
+    parse_json(text.encode(), at)
+    build_tables(text, config.vocab_size)
 
 
 def _read_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:

@@ -28,6 +28,7 @@ class Program:
     """A linked image and, from GCC, the call graphs of its objects."""
 
     elf: Path
+    objects: tuple[Path, ...]
     call_graphs: tuple[Path, ...]
     indirect_calls: dict[str, tuple[str, ...]]
 
@@ -57,19 +58,32 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     sources = [*port.sources, *kernel_sources(board), gen / "model.c", gen / "tokens.c", gen / "weights.S"]
     if plan.expert_count:
         sources.append(gen / "experts.S")
-    folders = (*includes, *port.system_includes, firmware_dir() / "src")
-    headers = _digest(file for path in folders for file in sorted(path.glob("*.h")))
+    # kernels include each other's .c files, so that all of them count; model.h counts only where it is included
+    folders = (*port.includes, *port.system_includes, firmware_dir() / "src")
+    sources_digest = _digest(
+        [*(file for path in folders for file in sorted(path.glob("*.h"))), *sorted(kernels_dir().rglob("*.[ch]"))]
+    )
+    model_digest = _digest(sorted(gen.glob("*.h")))
     binaries = _digest(sorted(gen.glob("*.bin")))
 
     def compile_one(source: Path) -> Path:
-        context = headers + (binaries if source.suffix == ".S" else "")
-        return _compile(toolchain, flags, source, objects, context)
+        includes_model = source.suffix == ".c" and '"model.h"' in source.read_text()
+        context = (model_digest if includes_model else "") + (binaries if source.suffix == ".S" else "")
+        return _compile(toolchain, flags, source, objects, sources_digest + context)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         outputs = list(pool.map(compile_one, sources))
     elf = _link(board, plan, toolchain, outputs, folder)
     graphs = tuple(graph for output in outputs if (graph := output.with_suffix(".ci")).is_file())
-    return Program(elf, graphs, port.indirect_calls)
+    return Program(elf, tuple(outputs), graphs, port.indirect_calls)
+
+
+def drop_objects(folder: Path, kept: Iterable[Path]) -> None:
+    """Delete the objects of earlier builds in `folder`/obj."""
+    stems = {output.stem for output in kept}
+    for file in (folder / "obj").iterdir():
+        if file.stem not in stems:
+            file.unlink(missing_ok=True)
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -88,8 +102,6 @@ def _compile(toolchain: Toolchain, flags: tuple[str, ...], source: Path, objects
     stem = f"{source.parent.name}-{source.stem}"  # two folders may have a file of the same name
     output = objects / f"{stem}-{key}.o"
     if not output.is_file():
-        for stale in objects.glob(f"{stem}-*"):
-            stale.unlink(missing_ok=True)
         partial = output.with_name("partial-" + output.name)
         _run([*command, "-o", str(partial)], f"compiling {source.name}")
         graph = partial.with_suffix(".ci")
@@ -106,7 +118,7 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
     if bare:
         script = folder / "gen" / "linker.ld"
         script.write_text(render_linker_script(board, plan))
-        extra = [f"-Wl,-T,{script}", "-Wl,-e,Reset_Handler"]
+        extra = ["-T", str(script), "-Wl,-e,Reset_Handler"]
         if toolchain.name == "gcc":
             extra += ["-Wl,--no-warn-rwx-segments"]
     libraries = ["-lgcc"] if bare and toolchain.name == "gcc" else [] if bare else ["-lpthread"]

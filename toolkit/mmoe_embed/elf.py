@@ -45,12 +45,6 @@ def read_sizes(elf: Path) -> ImageSizes:
     return ImageSizes(text, data)
 
 
-def section_sizes(elf: Path) -> dict[str, int]:
-    """Every allocated section and its size."""
-    with elf.open("rb") as stream:
-        return {s.name: int(s["sh_size"]) for s in ELFFile(stream).iter_sections() if s["sh_flags"] & _SHF_ALLOC}
-
-
 def check_symbols(elf: Path) -> None:
     """Refuse an image that holds a heap, standard I/O or maths library functions.
 
@@ -98,9 +92,16 @@ def bound_stack(call_graphs: Iterable[Path], entry: str, indirect: dict[str, tup
             own[title] = int(size)
         for source, target in re.findall(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', text):
             calls.setdefault(source, set()).add(target)
-    by_short = {title.rpartition(":")[2]: title for title in own}  # static functions are "file.c:name"
+    by_short: dict[str, list[str]] = {}  # static functions are "file.c:name", and two files may have one of a name
+    for title in own:
+        by_short.setdefault(title.rpartition(":")[2], []).append(title)
+
+    def titles(name: str) -> list[str]:
+        return by_short.get(name, [name])
+
     for caller, callees in indirect.items():
-        calls.setdefault(by_short.get(caller, caller), set()).update(by_short.get(c, c) for c in callees)
+        for title in titles(caller):
+            calls.setdefault(title, set()).update(t for callee in callees for t in titles(callee))
     depth: dict[str, int] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> int:
@@ -111,4 +112,4 @@ def bound_stack(call_graphs: Iterable[Path], entry: str, indirect: dict[str, tup
             depth[name] = own.get(name, 0) + deepest
         return depth[name]
 
-    return visit(by_short.get(entry, entry), ())
+    return max(visit(title, ()) for title in titles(entry))

@@ -228,6 +228,8 @@ class Golden:
                 f"the prompt is {len(prompt)} tokens, the context holds {self.config.max_position_embeddings}",
                 try_="a shorter prompt",
             )
+        if not prompt:
+            raise ToolkitError("the prompt is empty: no text, no prefix, no suffix", try_="give a text")
         self.reset()
         for token in prompt:
             logits = self.step(token)

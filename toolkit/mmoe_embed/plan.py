@@ -18,6 +18,9 @@ from mmoe_embed.weights import build_weights
 FORMAT = 1
 ARENA_ALIGNMENT = 16
 POLICIES = ("lru", "lfu")
+_SLOT_STATE_BYTES = 16  # of the runtime's own data, one a slot (firmware/src/mmoe_internal.h)
+_EXPERT_STATE_BYTES = 4
+_OP_STATE_BYTES = 12
 _RAM_USES: tuple[Use, ...] = ("data", "stack", "arena", "kv", "slots")
 
 
@@ -28,7 +31,7 @@ class RuntimeBytes:
     The defaults are the linked watch example on a Cortex-M4 with GCC -O3, rounded up.
     """
 
-    text: int = 49152  # code and its constants, tokenizer tables
+    text: int = 40960  # code and its constants, tokenizer tables
     data: int = 8192  # .data and .bss besides arena, KV cache and slots
     stack: int = 4096
     measured: bool = False
@@ -214,6 +217,9 @@ def plan_model(
     room = _Room(board, model)
     smaller = "a smaller model, --scheme int4, or a board with more flash"
     shorter = "a model with a shorter context (max_position_embeddings) or fewer heads, or a board with more SRAM"
+    if not runtime.measured:
+        tables = _EXPERT_STATE_BYTES * config.num_hidden_layers * config.num_experts + _OP_STATE_BYTES * len(graph.ops)
+        runtime = dataclasses.replace(runtime, data=runtime.data + tables)
     room.put("text", runtime.text, smaller)
     room.put("rodata", len(weights.data), smaller)
 
@@ -302,7 +308,7 @@ def _choose_slots(
     least = min(least, count)
     in_place = board.memory_for("experts").xip
     free = max(room.free[memory.name] for memory in room.candidates("slots"))
-    most = min(count, (free if limit is None else min(free, limit)) // expert_bytes)
+    most = min(count, (free if limit is None else min(free, limit)) // (expert_bytes + _SLOT_STATE_BYTES))
     wanted = request.expert_slots
     if wanted is None:
         if most >= least:

@@ -21,6 +21,7 @@ class Tokens:
     def __init__(self, text: str) -> None:
         try:
             self._tokenizer = Tokenizer.from_str(text)
+            self._tokenizer.encode_special_tokens = True  # text never becomes a special token (SPEC.md 4)
         except Exception as error:  # the library raises bare Exception
             raise ToolkitError(f"tokenizer.json cannot be read: {error}", at="tokenizer.json") from None
 
@@ -62,7 +63,7 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
         ToolkitError: the tokenizer is of another kind than SPEC.md 4, or does not cover all 256 bytes.
     """
     spec = json.loads(text)
-    model = spec.get("model", {})
+    model = spec.get("model") or {}
     _require(model.get("type") == "BPE", "the model is not BPE")
     _require(not spec.get("normalizer"), "it has a normalizer")
     _require(
@@ -71,7 +72,9 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
     )
     for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges", "byte_fallback"):
         _require(not model.get(key), f"its BPE model sets {key}")
-    vocabulary: dict[str, int] = model["vocab"]
+    vocabulary: dict[str, int] = model.get("vocab") or {}
+    largest = max(vocabulary.values(), default=-1)
+    _require(0 <= largest < vocab_size, f"token ids reach {largest}, the model's vocab_size is {vocab_size}")
     special = {token["content"] for token in spec.get("added_tokens", [])}
     letters = _byte_letters()
     texts = [b""] * vocab_size
@@ -87,6 +90,8 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
     merges = []
     for rank, merge in enumerate(model["merges"]):
         left, right = merge.split(" ") if isinstance(merge, str) else merge
+        unknown = next((piece for piece in (left, right, left + right) if piece not in vocabulary), None)
+        _require(unknown is None, f"merge {rank} makes or takes {unknown!r}, which is no token")
         merges.append((vocabulary[left], vocabulary[right], vocabulary[left + right], rank))
     return TokenTables(tuple(texts), tuple(byte_token), tuple(sorted(merges)))
 

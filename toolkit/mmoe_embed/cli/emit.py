@@ -5,12 +5,11 @@ from pathlib import Path
 import rich_click as click
 
 from mmoe_embed.board import load_board
-from mmoe_embed.checkpoint import load_checkpoint
+from mmoe_embed.checkpoint import load_checkpoint, model_name
 from mmoe_embed.cli.options import (
     board_option,
     check_output,
     checkpoint_argument,
-    model_name,
     plan_options,
     plan_request,
     scheme_option,

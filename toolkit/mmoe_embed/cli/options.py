@@ -79,12 +79,6 @@ def plan_request(expert_slots: int | None, sram_bytes: int | None, policy: str) 
     return PlanRequest(expert_slots, sram_bytes, policy)
 
 
-def model_name(checkpoint: Path) -> str:
-    """What to call the model: the folder's name, or its parent's where the folder is just `checkpoint`."""
-    folder = checkpoint.resolve()
-    return folder.parent.name if folder.name == "checkpoint" else folder.name
-
-
 def check_output(path: Path) -> Path:
     """The output path, refused when its name is that of something else."""
     if path.exists() and not path.is_dir():
