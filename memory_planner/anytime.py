@@ -28,6 +28,7 @@ AIMS = (16, 24, 63, 12, 32, 16, 0, 20, 40, 24, 63, 8, 28)
 BOUND_TRIALS = 48  # at the bound alone before the trials spread out
 TRIAL_NODES = 1000
 SLOW_BASELINES = 3000  # buffers; above, the baselines written in Python are left out
+LARGE = 3000  # buffers; above, re-ordering comes first and has most of the time
 EXACT_LIMIT = 25_000  # buffers; above, one placement of the exact search costs too much
 
 
@@ -76,8 +77,11 @@ def minimise_peak(layout: Layout, deadline: float, options: SearchOptions, start
     try_first_fits(best, deadline, options)
     if best.closed or not native.is_available():
         return best
+    if options.local_search and layout.count > LARGE:
+        with Alarm((deadline - time.perf_counter()) * 0.8) as alarm:
+            improve_order(best, alarm)
     with Alarm(deadline - time.perf_counter()) as alarm:
-        if options.exact and layout.count <= EXACT_LIMIT:
+        if options.exact and layout.count <= EXACT_LIMIT and not best.closed:
             search_exactly(best, alarm, options)
         if options.local_search and not best.closed and not alarm.rang:
             improve_order(best, alarm)
