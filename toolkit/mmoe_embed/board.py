@@ -22,7 +22,10 @@ Isa = Literal["dsp", "mve", "mve-fp", "lob", "neon", "dotprod", "i8mm", "sse2", 
 Fpu = Literal["none", "fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16", "native"]
 MemoryKind = Literal["tcm", "sram", "psram", "dram", "flash", "xip_flash", "nor", "storage"]
 Use = Literal["text", "rodata", "experts", "data", "stack", "arena", "kv", "slots"]
-ConsoleDriver = Literal["cmsdk-uart", "stm32-usart", "nrf-uart", "host"]
+ConsoleDriver = Literal[
+    "cmsdk-uart", "stm32-usart", "stm32-usart-v2", "nrf-uart", "nrf-uarte", "nrf54l-uarte", "pl011", "rp2350-uart",
+    "ambiq-uart", "lpuart", "max32-uart", "16550", "host",
+]  # fmt: skip
 RunnerName = Literal["host", "qemu", "pyocd", "openocd", "jlink", "west"]
 
 
@@ -103,6 +106,15 @@ class Clock(_Table, frozen=True, kw_only=True):
     source: str
 
 
+class BootWrite(_Table, frozen=True, kw_only=True):
+    """One register changed at reset, before the UART starts: (old & ~clear) | set."""
+
+    address: int
+    clear: int = 0
+    set: int = 0
+    source: str
+
+
 class QemuRunner(_Table, frozen=True, kw_only=True):
     """qemu-system-arm; with `-icount shift=0` an instruction takes 1 ns of its time: ticks count them."""
 
@@ -174,6 +186,7 @@ class Board(_Table, frozen=True, kw_only=True):
     memory: list[Memory]
     console: Console
     clock: Clock
+    boot_writes: list[BootWrite] = []
     runner: Runner
 
     @property

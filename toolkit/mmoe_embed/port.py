@@ -46,11 +46,15 @@ def describe_port(board: Board, version: str) -> Port:
     patterns = [*rules["always"], *target["files"], *console["files"]]
     sources = tuple(file for pattern in patterns for file in sorted(root.glob(pattern)))
     names = [*rules["defines"], *target["defines"]]
+    defines = [f"-D{name}={_macro(name, board, version)}" for name in names]
+    if board.boot_writes:
+        writes = [f"{{0x{w.address:08x}u, 0x{w.clear:08x}u, 0x{w.set:08x}u}}," for w in board.boot_writes]
+        defines.append(f"-DMMOE_BOOT_WRITES={''.join(writes)}")
     return Port(
         sources,
         tuple(root / path for path in (*rules["include"], *target["include"])),
         tuple(root / path for path in target["system_include"]),
-        tuple(f"-D{name}={_macro(name, board, version)}" for name in names),
+        tuple(defines),
         {caller: tuple(callees) for caller, callees in rules["indirect_calls"].items()},
     )
 
