@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 AGEING_TOKENS = 64  # as in firmware/src/pager.c
+_CLOCK_BITS = 32
 
 
 class Cache:
@@ -107,24 +108,49 @@ class LruCache(Cache):
         del self._order[expert]
 
 
+class MruCache(LruCache):
+    """Evict the most recent outside the batch: what came first stays, so a loop larger than the cache still hits."""
+
+    def touch(self, layer: int, batch: list[int]) -> None:
+        """Take the batch out of the order while it is at hand."""
+        for expert in batch:
+            self._order.pop(expert, None)
+
+    def access(self, layer: int, batch: list[int], starts_token: bool) -> None:
+        """Evict, and only then let the batch take part."""
+        super().access(layer, batch, starts_token)
+        for expert in batch:
+            if self.resident[expert]:
+                self._order[expert] = None
+
+    def choose_victim(self, layer: int, kept: set[int]) -> int:
+        """The end."""
+        return self._order.popitem()[0]
+
+    def forget(self, expert: int) -> None:
+        """Leave the order, or never join it."""
+        self._order.pop(expert, None)
+
+
 class LfuCache(Cache):
     """Evict the expert used least often since the start; of equals the least recent.
 
-    The heap holds one entry for each resident; a key only grows, so an entry that is too low is found when it is on top.
+    The heap holds one entry for each resident; a key only grows, so an entry that is too low shows when it is on top.
     """
 
     def __init__(self, sizes: Sequence[int], budget: int) -> None:
         super().__init__(sizes, budget)
-        self.key = [(0, 0)] * len(self.sizes)  # (uses, clock of the last one), kept for those evicted too
+        # uses << _CLOCK_BITS | clock of the last one; kept for those evicted too
+        self.key = [0] * len(self.sizes)
         self._clock = 0
-        self._heap: list[tuple[tuple[int, int], int]] = []
+        self._heap: list[tuple[int, int]] = []  # (key, expert)
 
     def touch(self, layer: int, batch: list[int]) -> None:
         """Count the uses."""
         key, clock = self.key, self._clock
         for expert in batch:
             clock += 1
-            key[expert] = (key[expert][0] + 1, clock)
+            key[expert] = ((key[expert] >> _CLOCK_BITS) + 1) << _CLOCK_BITS | clock
         self._clock = clock
         for expert in self.missing:
             heapq.heappush(self._heap, (key[expert], expert))
@@ -165,7 +191,8 @@ class AgedLfuCache(LfuCache):
         if self._tokens < AGEING_TOKENS:
             return
         self._tokens = 0
-        self.key = [(uses >> 1, clock) for uses, clock in self.key]
+        clock = (1 << _CLOCK_BITS) - 1
+        self.key = [(key >> _CLOCK_BITS + 1) << _CLOCK_BITS | key & clock for key in self.key]
         self._heap = [(self.key[expert], expert) for _, expert in self._heap]
         heapq.heapify(self._heap)
 

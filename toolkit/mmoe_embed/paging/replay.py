@@ -5,23 +5,25 @@ other, bytes read / bandwidth: nothing is hidden behind compute, and a read has 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from mmoe_embed.errors import UsageError
 from mmoe_embed.paging.belady import BeladyCache
-from mmoe_embed.paging.cache import AgedLfuCache, Cache, LfuCache, LruCache, PinCache
+from mmoe_embed.paging.cache import AgedLfuCache, Cache, LfuCache, LruCache, MruCache, PinCache
 from mmoe_embed.paging.scores import DefaultCache, LearnedCache, WaitCache, learn_weights
 from mmoe_embed.paging.trace import Trace
 
 # policy: what it does. The last two know the future.
 POLICIES = {
-    "default": "follow whichever of expected wait, LFU and LRU hits most of late",
+    "default": "follow whichever of wait, LFU, LRU and MRU hits most of late",
     "wait": "drop the longest expected wait: layers to go plus tokens between uses",
     "lru": "drop the least recently used",
     "lfu": "drop the least often used",
     "lfu-aged": "LFU, counts halved every 64 tokens",
+    "mru": "drop the most recently used: for loops larger than the cache",
     "pin": "keep the most used of the learning trace",
     "learned": "drop the lowest learned score of use in the next token; may bypass",
     "belady": "drop the farthest next use: a bound",
@@ -72,8 +74,8 @@ class Replayer:
         ):
             theirs, own = len(learn_from.expert_bytes), len(trace.expert_bytes)
             raise UsageError(
-                f"the learning trace is of another model: {theirs} layers of up to {learn_from.experts_per_layer} experts,"
-                f" the trace has {own} of {trace.experts_per_layer}",
+                f"the learning trace is of another model: {theirs} layers of {learn_from.experts_per_layer} experts,"
+                f" the trace has {own} of {trace.experts_per_layer}, or their sizes differ",
                 try_="a trace of the same model",
             )
 
@@ -109,6 +111,8 @@ class Replayer:
                 return LfuCache(sizes, budget)
             case "lfu-aged":
                 return AgedLfuCache(sizes, budget)
+            case "mru":
+                return MruCache(sizes, budget)
             case "pin":
                 return PinCache(sizes, budget, choose_pinned(self._learned_experts(), sizes, budget))
             case "learned":
@@ -130,8 +134,7 @@ class Replayer:
 def list_batches(trace: Trace) -> list[_Batch]:
     """(layer, experts, whether a token starts), in order."""
     experts, starts = trace.experts.tolist(), trace.starts.tolist()
-    ends = zip(starts[:-1], starts[1:], strict=True)
-    batches = [experts[start:end] for start, end in ends]
+    batches = [experts[start:end] for start, end in itertools.pairwise(starts)]
     return list(zip(trace.layers.tolist(), batches, trace.token_starts.tolist(), strict=True))
 
 
@@ -153,7 +156,7 @@ def describe_cycle(trace: Trace, budget: int) -> str:
         return ""
     layers = len(trace.expert_bytes)
     return (
-        f"the budget of {budget} B is below one token's cycle of {cycle} B ({layers} layers x top-{trace.top_k} x expert"
-        f" bytes; {cycle - budget} B short): LRU evicts nearly every expert before its layer comes round again, so it hits"
-        " next to nothing in decode; the default policy does not collapse"
+        f"the budget of {budget} B is below one token's cycle of {cycle} B ({layers} layers x top-{trace.top_k} x"
+        f" expert bytes; {cycle - budget} B short): LRU evicts nearly every expert before its layer comes round again,"
+        " so it hits next to nothing in decode; the default policy does not collapse"
     )

@@ -1,142 +1,108 @@
 """Policies that estimate when each expert comes again, and the default policy built on them."""
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from mmoe_embed.paging.cache import Cache, LfuCache, LruCache
+from mmoe_embed.paging.cache import Cache, LfuCache, LruCache, MruCache
 
 Integers = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
-_ONE = 1 << 12  # one use, one token: the fixed point of uses and waits
-_AGE_BITS = 16
-_GONE = -1
+_GONE = -(1 << 62)
 
 
-class ScoredCache(Cache):
-    """Evict the resident of the highest score; scores change at the start of a token and by use only.
+class WaitCache(Cache):
+    """Evict the expert with the longest expected wait: layers until its turn comes, plus tokens until it is chosen.
+
+    The wait in tokens is (layers to go) / layers + 1 / chance, and the chance is a decaying average of the uses. It is
+    not the average that decays but the weight of a use that grows, so a token costs no pass over the experts: one
+    32-bit integer per expert, rescaled now and then. Within a layer the order of the experts then changes by use only;
+    a heap per layer holds it, and an eviction compares the layers' first ones. All arithmetic is in integers.
 
     Args:
         layers: sizes are (layers, experts of a layer), layer by layer.
-        bypass: the batch at hand may be dropped too, through load buffers that the budget does not count.
-    """
-
-    def __init__(self, sizes: Sequence[int], budget: int, layers: int, *, bypass: bool) -> None:
-        super().__init__(sizes, budget)
-        self._layers = layers
-        self._per_layer = len(self.sizes) // layers
-        self._bypass = bypass
-        self._table: Integers = np.full((layers, self._per_layer), _GONE, np.int64)
-        self._worst: Integers = np.full(layers, _GONE, np.int64)
-
-    def score_all(self) -> Integers:
-        """(layers * experts,) scores, none negative."""
-        raise NotImplementedError
-
-    def score(self, experts: list[int]) -> Integers:
-        """The scores of some experts right after their use."""
-        raise NotImplementedError
-
-    def score_layers(self, layer: int) -> Integers | int:
-        """(layers,): what to add to the score of each layer's experts while `layer` is at hand."""
-        return 0
-
-    def begin_token(self) -> None:
-        """Score the residents anew."""
-        resident = np.frombuffer(self.resident, np.uint8).astype(bool)
-        self._table = np.where(resident, self.score_all(), _GONE).reshape(self._layers, -1)
-        self._worst = self._table.max(1)
-
-    def touch(self, layer: int, batch: list[int]) -> None:
-        """Score the batch anew."""
-        row = self._table[layer]
-        row[[expert - layer * self._per_layer for expert in batch]] = self.score(batch)
-        self._worst[layer] = row.max()
-
-    def shrink(self, layer: int, batch: list[int]) -> None:
-        """Hide what must stay, evict, show it again."""
-        if self._bypass:
-            while self.used > self.budget:
-                self.drop(self.choose_victim(layer, set()))
-            return
-        row, columns = self._table[layer], [expert - layer * self._per_layer for expert in batch]
-        hidden = row[columns]
-        row[columns] = _GONE
-        self._worst[layer] = row.max()
-        super().shrink(layer, batch)
-        for expert, column, value in zip(batch, columns, hidden, strict=True):
-            row[column] = value if self.resident[expert] else _GONE
-        self._worst[layer] = row.max()
-
-    def choose_victim(self, layer: int, kept: set[int]) -> int:
-        """The worst of the layers' worst."""
-        worst = self._worst
-        row = int(np.where(worst == _GONE, _GONE, worst + self.score_layers(layer)).argmax())
-        column = int(self._table[row].argmax())
-        self._table[row, column] = _GONE
-        worst[row] = self._table[row].max()
-        return row * self._per_layer + column
-
-    def forget(self, expert: int) -> None:
-        """Leave the table."""
-        row, column = divmod(expert, self._per_layer)
-        self._table[row, column] = _GONE
-        self._worst[row] = self._table[row].max()
-
-
-class WaitCache(ScoredCache):
-    """Evict the expert with the longest expected wait: layers until its turn comes, plus tokens until it is chosen.
-
-    The chance of being chosen is a decaying average of its uses: one 16-bit integer per expert. The wait in tokens is
-    (layers to go) / layers + 1 / chance; what is equal goes by age. All arithmetic is in integers.
-
-    Args:
         shift: at each token the average loses its 2**shift-th part; 4 forgets half in 11 tokens.
     """
 
+    ONE_SHIFT = 12  # the weight of a use runs from 2**12 to 2**24, then all are rescaled
+
     def __init__(self, sizes: Sequence[int], budget: int, layers: int, *, shift: int = 4) -> None:
-        super().__init__(sizes, budget, layers, bypass=False)
+        super().__init__(sizes, budget)
         self._shift = shift
-        self._uses: Integers = np.zeros(len(self.sizes), np.int64)
-        self._last: Integers = np.zeros(len(self.sizes), np.int64)
+        self._per_layer = len(self.sizes) // layers
+        self._weight = 1 << self.ONE_SHIFT
         self._token = 0
+        self._uses = [0] * len(self.sizes)
+        # (uses, token of the last one, expert); those that were used since or are gone are skipped when on top
+        self._heaps: list[list[tuple[int, int, int]]] = [[] for _ in range(layers)]
+        self._worst: Integers = np.full(layers, _GONE, np.int64)  # wait of each layer's first, in 2**-ONE_SHIFT tokens
         number = np.arange(layers)
         # a layer that was just computed is a whole token away
-        self._distance = (((number[None, :] - number[:, None] - 1) % layers) * _ONE // layers) << _AGE_BITS
+        self._distance = ((number[None, :] - number[:, None] - 1) % layers << self.ONE_SHIFT) // layers
+        self._weights = [self._weight] * layers  # at the layer's last turn
 
     def begin_token(self) -> None:
-        """Let the averages decay."""
+        """Let the weight of a use grow."""
         self._token += 1
-        self._uses -= self._uses >> self._shift
-        super().begin_token()
+        self._weight += self._weight >> self._shift
+        if self._weight >> (2 * self.ONE_SHIFT):
+            self._rescale()
+
+    def access(self, layer: int, batch: list[int], starts_token: bool) -> None:
+        """Count the uses, evict, and only then let the batch take part."""
+        super().access(layer, batch, starts_token)
+        heap, uses, token, resident = self._heaps[layer], self._uses, self._token, self.resident
+        for expert in batch:
+            if resident[expert]:
+                heapq.heappush(heap, (uses[expert], token, expert))
+        self._settle(layer)
 
     def touch(self, layer: int, batch: list[int]) -> None:
-        """Count the uses."""
-        self._uses[batch] += _ONE
-        self._last[batch] = self._token
-        super().touch(layer, batch)
+        """Count the uses; this takes the batch's entries out of the heap."""
+        uses, weight = self._uses, self._weight
+        for expert in batch:
+            uses[expert] += weight
+        self._weights[layer] = weight
+        self._settle(layer)
 
-    def score_all(self) -> Integers:
-        """The wait in tokens, and below it the age."""
-        return self._wait(self._uses, self._token - self._last)
+    def choose_victim(self, layer: int, kept: set[int]) -> int:
+        """The first of the layer whose first waits longest."""
+        row = int((self._worst + self._distance[layer]).argmax())
+        expert = heapq.heappop(self._heaps[row])[2]
+        self._settle(row, gone=expert)
+        return expert
 
-    def score(self, experts: list[int]) -> Integers:
-        """The wait of those at hand."""
-        return self._wait(self._uses[experts], 0)
+    def forget(self, expert: int) -> None:
+        """Leave the heap; rare, so it may be slow."""
+        layer = expert // self._per_layer
+        self._heaps[layer] = [entry for entry in self._heaps[layer] if entry[2] != expert]
+        heapq.heapify(self._heaps[layer])
+        self._settle(layer)
 
-    def score_layers(self, layer: int) -> Integers | int:
-        """The layers to go."""
-        row: Integers = self._distance[layer]
-        return row
+    def _settle(self, layer: int, gone: int = -1) -> None:
+        """Bring a true entry to the top of a layer's heap, and note its wait."""
+        heap, uses, resident = self._heaps[layer], self._uses, self.resident
+        while heap and (not resident[heap[0][2]] or heap[0][0] != uses[heap[0][2]] or heap[0][2] == gone):
+            heapq.heappop(heap)
+        # In steady use `uses` is chance * weight * 2**shift; + 1 / 64 of one use, so that no wait is endless.
+        weight = self._weights[layer]
+        self._worst[layer] = (
+            (weight << (self.ONE_SHIFT + self._shift)) // (heap[0][0] + (weight >> 6)) if heap else _GONE
+        )
 
-    def _wait(self, uses: Integers, age: Integers | int) -> Integers:
-        # In steady use the average is chance * 2**shift * _ONE; half a use in a hundred tokens is the floor.
-        wait = ((_ONE * _ONE) << self._shift) // (uses + (_ONE >> 6))
-        scored: Integers = (wait << _AGE_BITS) | np.minimum(age, (1 << _AGE_BITS) - 1)
-        return scored
+    def _rescale(self) -> None:
+        self._weight >>= self.ONE_SHIFT
+        self._weights = [max(1, weight >> self.ONE_SHIFT) for weight in self._weights]
+        old = self._uses
+        self._uses = [uses >> self.ONE_SHIFT for uses in old]
+        for layer, heap in enumerate(self._heaps):
+            alive = [entry for entry in heap if self.resident[entry[2]] and entry[0] == old[entry[2]]]
+            self._heaps[layer] = [(uses >> self.ONE_SHIFT, token, expert) for uses, token, expert in alive]
+            heapq.heapify(self._heaps[layer])
 
 
 class DefaultCache(Cache):
@@ -146,7 +112,7 @@ class DefaultCache(Cache):
     something that the leader does not hold, the oldest of these first, so the content drifts to the leader's without a
     read of its own, and hits stay at most one cache filling per change of leader behind it. The leader changes when
     another one's decaying count of hits is ahead by a margin that noise does not reach.
-    Shadows: expected wait with short and with long memory, LFU, LRU.
+    Shadows: expected wait, LFU, LRU, and MRU for loops.
     """
 
     HORIZON_SHIFT = 6  # tokens: 2**6
@@ -156,9 +122,9 @@ class DefaultCache(Cache):
         super().__init__(sizes, budget)
         self._shadows: list[Cache] = [
             WaitCache(sizes, budget, layers, shift=4),
-            WaitCache(sizes, budget, layers, shift=7),
             LfuCache(sizes, budget),
             LruCache(sizes, budget),
+            MruCache(sizes, budget),
         ]
         self._hits = [0] * len(self._shadows)  # decaying, in 1/1024
         self._accesses = 0
@@ -214,17 +180,17 @@ class Features:
         self.averages = np.zeros((experts, len(self.SPANS)))
         self.recent = np.zeros((experts, 1))
 
-    def begin_token(self) -> None:
-        """Let them decay."""
-        self.averages *= self._keep
-        self.recent *= np.exp(-1 / 4)
+    def decay(self, rows: slice) -> None:
+        """Let a token pass for some experts."""
+        self.averages[rows] *= self._keep
+        self.recent[rows] *= np.exp(-1 / 4)
 
     def touch(self, experts: list[int]) -> None:
         """Count the uses."""
         self.averages[experts] += 1 - self._keep
         self.recent[experts] = 1
 
-    def read(self, experts: list[int] | slice) -> Reals:
+    def read(self, experts: slice | list[int]) -> Reals:
         """(experts, 6)."""
         return np.hstack([self.averages[experts], self.recent[experts], np.ones_like(self.recent[experts])])
 
@@ -244,7 +210,7 @@ def learn_weights(batches: Sequence[tuple[int, list[int], bool]], experts: int) 
     every = max(1, len(tokens) // 256)  # enough to fit six numbers
     rows, labels = [], []
     for number, token in enumerate(tokens[:-1]):
-        features.begin_token()
+        features.decay(slice(None))
         features.touch(token)
         if number % every == 0:
             seen = np.flatnonzero(features.recent[:, 0]).tolist()
@@ -265,36 +231,43 @@ def learn_weights(batches: Sequence[tuple[int, list[int], bool]], experts: int) 
     return weights
 
 
-class LearnedCache(ScoredCache):
+class LearnedCache(Cache):
     """Evict the expert of the lowest learned score of being used in the next token; what is at hand may be bypassed.
 
+    A layer is scored anew when its turn comes. Bypass goes through load buffers that the budget does not count.
+
     Args:
+        layers: sizes are (layers, experts of a layer), layer by layer.
         weights: of `learn_weights`.
     """
 
     def __init__(self, sizes: Sequence[int], budget: int, layers: int, weights: Reals) -> None:
-        super().__init__(sizes, budget, layers, bypass=True)
+        super().__init__(sizes, budget)
         self._weights = weights
+        self._per_layer = len(self.sizes) // layers
         self._features = Features(len(self.sizes))
-
-    def begin_token(self) -> None:
-        """Let the features decay."""
-        self._features.begin_token()
-        super().begin_token()
+        self._scores: Reals = np.full((layers, self._per_layer), np.inf)  # of residents
+        self._lowest: Reals = np.full(layers, np.inf)
 
     def touch(self, layer: int, batch: list[int]) -> None:
-        """Count the uses."""
+        """Score the layer; the batch counts as resident, since it is loaded before anything is evicted."""
+        rows = slice(layer * self._per_layer, (layer + 1) * self._per_layer)
+        self._features.decay(rows)
         self._features.touch(batch)
-        super().touch(layer, batch)
+        here = np.frombuffer(self.resident, np.uint8)[rows].astype(bool)
+        here[[expert - rows.start for expert in batch]] = True
+        self._scores[layer] = np.where(here, self._features.read(rows) @ self._weights, np.inf)
+        self._lowest[layer] = self._scores[layer].min()
 
-    def score_all(self) -> Integers:
-        """High where a use is unlikely."""
-        return self._quantize(self._features.read(slice(None)))
+    def shrink(self, layer: int, batch: list[int]) -> None:
+        """Evict; nothing is kept for being at hand."""
+        while self.used > self.budget:
+            self.drop(self.choose_victim(layer, set()))
 
-    def score(self, experts: list[int]) -> Integers:
-        """Of those at hand."""
-        return self._quantize(self._features.read(experts))
-
-    def _quantize(self, features: Reals) -> Integers:
-        logit = np.clip(features @ self._weights, -1000, 1000)
-        return ((1000 - logit) * 1e9).astype(np.int64)
+    def choose_victim(self, layer: int, kept: set[int]) -> int:
+        """The lowest of the layers' lowest."""
+        row = int(self._lowest.argmin())
+        column = int(self._scores[row].argmin())
+        self._scores[row, column] = np.inf
+        self._lowest[row] = self._scores[row].min()
+        return row * self._per_layer + column
