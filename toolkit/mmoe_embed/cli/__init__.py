@@ -13,6 +13,7 @@ VERBS = {
     "train": "train a model from a recipe",
     "quantize": "turn a checkpoint into integers",
     "plan": "decide where every byte lives on a board",
+    "fit": "say which boards a model runs on",
     "emit": "write the model as C",
     "build": "checkpoint to ELF: quantize, plan, emit, compile",
     "flash": "put a build on its board",

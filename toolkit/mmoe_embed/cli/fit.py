@@ -1,0 +1,65 @@
+"""`mmoe-embed fit`: will it run?"""
+
+import dataclasses
+from pathlib import Path
+
+import rich_click as click
+
+from mmoe_embed.board import list_boards
+from mmoe_embed.checkpoint import load_checkpoint
+from mmoe_embed.cli.options import checkpoint_argument, plan_options, plan_request, scheme_option
+from mmoe_embed.cli.output import Result, verb
+from mmoe_embed.fit import FORMULA, Fit, fit_boards
+
+
+@verb("fit")
+@checkpoint_argument
+@click.option("--board", "-b", "boards", multiple=True, metavar="BOARD", help="Only this board; may be given often.")
+@scheme_option
+@plan_options
+def command(
+    checkpoint: Path,
+    boards: tuple[str, ...],
+    scheme: str,
+    expert_slots: int | None,
+    sram_bytes: int | None,
+    policy: str,
+) -> Result:
+    """Say of every board whether CHECKPOINT runs on it, by what margin, and what a token costs. Needs no compiler."""
+    request = plan_request(expert_slots, sram_bytes, policy)
+    fits = fit_boards(load_checkpoint(checkpoint), list(boards) or list_boards(), scheme, request)
+    data = {"boards": [dataclasses.asdict(fit) for fit in fits], "formula": list(FORMULA)}
+    return Result(data, render_fits(fits))
+
+
+_COLUMNS = ("board", "fits", "scheme", "SRAM free", "flash free", "experts", "instr/token", "stall us/token")
+
+
+def render_fits(fits: list[Fit]) -> str:
+    """A table; a board that does not fit has its reason instead."""
+    rows = [_COLUMNS, *(_cells(fit) for fit in fits if fit.fits)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    widths[0] = max(len(fit.board) for fit in fits)
+    lines = [_line(_COLUMNS, widths)]
+    for fit in fits:
+        cells = _cells(fit) if fit.fits else (fit.board, "no", fit.reason)
+        lines.append(_line(cells, widths))
+    lines += [f"note: {line}" for line in FORMULA]
+    return "\n".join(
+        [*lines, "note: ? is not known; free in bytes; a runtime of usual size is assumed until it is built"]
+    )
+
+
+def _cells(fit: Fit) -> tuple[str, ...]:
+    experts = f"{fit.expert_mode}" + (f", {fit.slots} slots" if fit.slots else "")
+    stall = "?" if fit.stall_us_per_token is None else f"{fit.stall_us_per_token:g}"
+    sizes = (_number(fit.margin_bytes), _number(fit.flash_free_bytes))
+    return (fit.board, "yes", fit.scheme or "", *sizes, experts, _number(fit.instructions_per_token), stall)
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)).rstrip()
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else str(value)
