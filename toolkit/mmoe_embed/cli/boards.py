@@ -1,15 +1,23 @@
-"""`mmoe-embed boards`: list and show the boards."""
+"""`mmoe-embed boards`: list, show and check the boards, and draw new ones from CMSIS-Packs."""
+
+import re
+from pathlib import Path
 
 import msgspec
 import rich_click as click
 
 from mmoe_embed.board import Board, list_boards, load_board
+from mmoe_embed.board_draft import check_board, compare_board, draft_board
 from mmoe_embed.cli.output import Result, verb
+from mmoe_embed.errors import UsageError
+from mmoe_embed.packs import read_pack_device
+
+_core_option = click.option("--core", metavar="PNAME", help="Which processor of a device that has several.")
 
 
 @click.group("boards")
 def command() -> None:
-    """List and show the boards that come with mmoe-embed, or one of your own."""
+    """List, show and check the boards that come with mmoe-embed, or one of your own; draw one from a CMSIS-Pack."""
 
 
 @verb("list")
@@ -30,8 +38,70 @@ def show_command(board: str) -> Result:
     return Result(msgspec.to_builtins(loaded), render_board(loaded))
 
 
-command.add_command(list_command)
-command.add_command(show_command)
+@verb("check")
+@click.argument("board")
+@click.option("--pack", type=click.Path(path_type=Path), help="A .pack or .pdsc: the second source to compare with.")
+@click.option("--device", metavar="NAME", help="The pack's device. Default: the board's [soc] name.")
+@_core_option
+def check_command(board: str, pack: Path | None, device: str | None, core: str | None) -> Result:
+    """Check a board file, on its own or against a CMSIS-Pack, and print every disagreement.
+
+    Exit code 1 when there are any. Neither source is taken to be right: look into the reference manual.
+    """
+    loaded = load_board(board)
+    problems = check_board(loaded)
+    remarks: tuple[str, ...] = ()
+    against = "its own rules"
+    if pack is not None:
+        read = read_pack_device(pack, device or loaded.soc.name, core)
+        problems += compare_board(loaded, read)
+        remarks = read.remarks
+        against = f"{read.pack}, device {read.name}"
+    elif device or core:
+        raise UsageError("--device and --core name a device of a pack", try_="--pack FILE.pack")
+    lines = [f"{loaded.name} against {against}: {_count(len(problems), 'disagreement')}"]
+    lines += [f"  {problem}" for problem in problems]
+    lines += [f"  note: {remark}" for remark in remarks]
+    data = {"board": loaded.name, "against": against, "disagreements": problems, "remarks": list(remarks)}
+    return Result(data, "\n".join(lines), exit_code=1 if problems else 0)
+
+
+@verb("import")
+@click.option("--pack", type=click.Path(path_type=Path), required=True, help="A .pack, a .pdsc or an unpacked pack.")
+@click.option("--device", metavar="NAME", required=True, help="A device of the pack, or the begin of its name.")
+@_core_option
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Where to; the stem is the board's name.")
+def import_command(pack: Path, device: str, core: str | None, output: Path | None) -> Result:
+    """Draw a board file from a CMSIS-Pack, offline, and say what a person must still fill in."""
+    if output is not None and (output.suffix != ".toml" or output.exists()):
+        problem = f"{output} exists already" if output.exists() else f"{output} does not end in .toml"
+        raise UsageError(problem, try_="-o <vendor>_<board>.toml")
+    read = read_pack_device(pack, device, core)
+    name = output.stem if output is not None else re.sub(r"\W+", "_", read.name.lower())
+    draft = draft_board(read, name, pack.name)
+    lines = [draft.text.rstrip()] if output is None else [f"written: {output}"]
+    if output is not None:
+        output.write_text(draft.text, encoding="utf-8")
+        lines += [f"  fill in: {gap}" for gap in draft.fill_in]
+    lines += [f"{'# ' if output is None else '  '}note: {remark}" for remark in read.remarks]
+    data = {
+        "device": read.name,
+        "pack": read.pack,
+        "board": name,
+        "toml": draft.text,
+        "fill_in": list(draft.fill_in),
+        "remarks": list(read.remarks),
+        "output": str(output) if output is not None else None,
+    }
+    return Result(data, "\n".join(lines))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+for _command in (list_command, show_command, check_command, import_command):
+    command.add_command(_command)
 
 
 def render_board(board: Board) -> str:
@@ -50,6 +120,10 @@ def render_board(board: Board) -> str:
         uses = f": {', '.join(memory.use)}" if memory.use else ""
         size = f"0x{memory.base:08x} {memory.size:>11} B {memory.access:<3}"
         lines.append(f"  memory    {memory.name:<8} {memory.kind:<9} {size}{budget}{uses}")
+    for write in board.boot_writes:
+        lines.append(
+            f"  boot      0x{write.address:08x} clear 0x{write.clear:08x} set 0x{write.set:08x}: {write.source}"
+        )
     lines += [f"  source    {source}" for source in board.sources]
     if board.notes:
         lines.append(f"  note      {board.notes}")
