@@ -13,6 +13,7 @@ Integers = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
 _GONE = -(1 << 62)
+_LEAD_SHIFT = 10
 
 
 class WaitCache(Cache):
@@ -106,17 +107,17 @@ class WaitCache(Cache):
 
 
 class DefaultCache(Cache):
-    """Follow whichever of several policies has hit most of late.
+    """Follow whichever of several policies hits most of late.
 
     Each policy runs as a shadow: its counters and one bit per expert, no expert bytes. What is evicted is always
     something that the leader does not hold, the oldest of these first, so the content drifts to the leader's without a
-    read of its own, and hits stay at most one cache filling per change of leader behind it. The leader changes when
-    another one's decaying count of hits is ahead by a margin that noise does not reach.
-    Shadows: expected wait, LFU, LRU, and MRU for loops.
+    read of its own. A policy takes over when its hits ahead of the leader, token by token, sum up to 1.5 times what
+    chance alone would give (the root of the sum of their squares); both sums decay. All arithmetic is in integers.
+    Shadows: expected wait, which leads at first, LFU, LRU, and MRU for loops.
     """
 
     HORIZON_SHIFT = 6  # tokens: 2**6
-    MARGIN_SHIFT = 8  # of the accesses in the horizon: 1 / 2**8
+    LEAST_LEAD = 4  # hits
 
     def __init__(self, sizes: Sequence[int], budget: int, layers: int) -> None:
         super().__init__(sizes, budget)
@@ -126,8 +127,9 @@ class DefaultCache(Cache):
             LruCache(sizes, budget),
             MruCache(sizes, budget),
         ]
-        self._hits = [0] * len(self._shadows)  # decaying, in 1/1024
-        self._accesses = 0
+        self._new = [0] * len(self._shadows)  # less misses in this token
+        self._leads = [0] * len(self._shadows)  # hits ahead of the leader, decaying, in 2**-_LEAD_SHIFT
+        self._noise = [0] * len(self._shadows)  # squares of what each token added, alike
         self._leader = 0
         self._extra: OrderedDict[int, None] = OrderedDict()  # resident here, not with the leader
 
@@ -137,8 +139,7 @@ class DefaultCache(Cache):
             self._choose_leader()
         for number, shadow in enumerate(self._shadows):
             shadow.access(layer, batch, starts_token)
-            self._hits[number] += (len(batch) - len(shadow.missing)) << 10
-        self._accesses += len(batch) << 10
+            self._new[number] -= len(shadow.missing)
         super().access(layer, batch, starts_token)
 
     def touch(self, layer: int, batch: list[int]) -> None:
@@ -159,15 +160,24 @@ class DefaultCache(Cache):
             self.drop(self._extra.popitem(last=False)[0])
 
     def _choose_leader(self) -> None:
-        best = max(range(len(self._hits)), key=self._hits.__getitem__)
-        margin = max(self._accesses >> self.MARGIN_SHIFT, 2 << 10)
-        if self._hits[best] - self._hits[self._leader] > margin:
-            self._leader = best
-            held = self._shadows[best].resident
-            here = np.flatnonzero(np.frombuffer(self.resident, np.uint8)).tolist()
-            self._extra = OrderedDict((expert, None) for expert in here if not held[expert])
-        self._hits = [hits - (hits >> self.HORIZON_SHIFT) for hits in self._hits]
-        self._accesses -= self._accesses >> self.HORIZON_SHIFT
+        leads, noise, decay = self._leads, self._noise, self.HORIZON_SHIFT
+        base = self._new[self._leader]
+        for number, new in enumerate(self._new):
+            ahead = new - base
+            leads[number] += (ahead << _LEAD_SHIFT) - (leads[number] >> decay)
+            noise[number] += (ahead * ahead << _LEAD_SHIFT) - (noise[number] >> decay)
+            self._new[number] = 0
+        best = max(range(len(leads)), key=leads.__getitem__)
+        lead = leads[best]
+        if lead < self.LEAST_LEAD << _LEAD_SHIFT or 4 * lead * lead < (9 * noise[best]) << _LEAD_SHIFT:
+            return
+        self._leader = best
+        against = noise[best]
+        self._leads = [other - lead for other in leads]
+        self._noise = [other + against for other in noise]
+        held = self._shadows[best].resident
+        here = np.flatnonzero(np.frombuffer(self.resident, np.uint8)).tolist()
+        self._extra = OrderedDict((expert, None) for expert in here if not held[expert])
 
 
 class Features:
