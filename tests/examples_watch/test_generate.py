@@ -76,7 +76,7 @@ def test_times_are_said_as_people_say_them(hour: int, minute: int, said: str) ->
 def test_time_is_written_as_it_was_said() -> None:
     rng = random.Random(0)
     drawn = {v.said: v.written for v in (slots.time(rng, False) for _ in range(20_000))}
-    expected = {"7pm": "19:00", "noon": "12:00", "half past nine": "09:30", "12 am": "00:00"}
+    expected = {"7pm": "19:00", "noon": "12:00", "half past nine": "09:30"}
     assert {said: drawn[said] for said in expected} == expected
 
 
