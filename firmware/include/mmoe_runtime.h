@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define MMOE_ABI 1 /* changes whenever an emitted file of an older version must not be built */
+#define MMOE_ABI 2 /* changes whenever an emitted file of an older version must not be built */
 
 /* One expert matrix inside a page: byte offsets from the start of the page (SPEC.md 6). */
 typedef struct {
@@ -25,7 +25,7 @@ typedef struct {
 } mmoe_page_matrix;
 
 /* The MoE block of one layer. */
-typedef struct {
+typedef struct mmoe_moe {
     uint16_t layer;
     uint16_t hidden;       /* d */
     uint16_t experts;      /* 0: dense */
@@ -36,6 +36,7 @@ typedef struct {
     const float *router_weight; /* (experts, hidden) */
     const float *router_bias;   /* (experts) */
     const mmoe_matrix *shared_gate_up, *shared_down; /* NULL when shared_width is 0 */
+    const struct mmoe_moe *next; /* the next layer's, to guess its experts; NULL in the last one */
 } mmoe_moe;
 
 /* Scratch of mmoe_op_moe. Holds the router's scores, the gate/up products, their quantized form, and one output for each
@@ -48,6 +49,13 @@ typedef struct {
 typedef struct mmoe_runtime mmoe_runtime;
 
 typedef enum { MMOE_POLICY_LRU = 0, MMOE_POLICY_LFU = 1 } mmoe_policy;
+
+/* Where an expert is computed (SPEC.md 7.1) */
+typedef enum {
+    MMOE_PLACE_CACHED = 0,
+    MMOE_PLACE_RESIDENT = 1, /* in a slot that it keeps once it is there */
+    MMOE_PLACE_IN_PLACE = 2, /* where it lies in mapped storage */
+} mmoe_place;
 
 /* Tokenizer tables (SPEC.md 4). Merges are sorted by (left, right); a merge's rank is its index in rank order. */
 typedef struct { uint16_t left, right, result, rank; } mmoe_merge;
@@ -73,6 +81,9 @@ typedef struct {
     uint32_t expert_bytes;               /* one expert; 0 when dense */
     uint16_t slots;                      /* expert slots in SRAM; 0: every expert is used in place */
     uint16_t policy;                     /* mmoe_policy */
+    const uint8_t *expert_place;         /* mmoe_place, (layers * experts); NULL: all are MMOE_PLACE_CACHED */
+    const uint16_t *first_slot;          /* (layers + 1): slots of layer l are first_slot[l]..first_slot[l + 1] - 1; NULL: shared */
+    uint16_t prefetch;                   /* experts of the next layer that are loaded ahead, <= top_k */
     const uint8_t *expert_image;         /* NULL when dense, or when only the port can read it */
     mmoe_page_matrix expert_gate_up, expert_down; /* the same in every expert */
     uint16_t op_count;
@@ -87,9 +98,19 @@ typedef struct {
 
 extern const mmoe_model mmoe_the_model; /* emitted */
 
+/* Of one layer's experts */
 typedef struct {
-    uint32_t steps, hits, misses, load_errors;
-    uint64_t bytes_loaded, stall_ticks;
+    uint32_t hits, misses;
+    uint64_t bytes_loaded;
+    uint64_t load_ticks;  /* of its reads, from start to end */
+    uint64_t stall_ticks; /* the model stood still for them */
+} mmoe_layer_statistics;
+
+typedef struct {
+    uint32_t steps, load_errors;
+    uint32_t prefetched, prefetch_used; /* pages read ahead, and those of them that were wanted before they were evicted */
+    uint64_t check_ticks;               /* spent on CRC-32 of pages */
+    mmoe_layer_statistics *layer;       /* (layers) */
 } mmoe_statistics;
 
 struct mmoe_runtime {
@@ -139,6 +160,8 @@ void mmoe_main(void);
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length);
 /* Of the last read: 1 finished, 0 still running, or a negative status, the read being over. */
 int mmoe_port_read_done(void);
+/* When the last read ended, in ticks: asked for once it is done. It may be earlier than read_done was asked. */
+uint64_t mmoe_port_read_ended(void);
 /* Monotonic; unit 1 / mmoe_port_tick_hz(). */
 uint64_t mmoe_port_ticks(void);
 uint32_t mmoe_port_tick_hz(void);

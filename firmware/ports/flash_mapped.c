@@ -5,9 +5,14 @@
 
 #include "mmoe_runtime.h"
 
+static uint64_t ended;
+
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
     memcpy(dst, mmoe_the_model.expert_image + offset, length);
+    ended = mmoe_port_ticks();
     return MMOE_OK;
 }
 
 int mmoe_port_read_done(void) { return 1; }
+
+uint64_t mmoe_port_read_ended(void) { return ended; }

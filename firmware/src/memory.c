@@ -8,6 +8,7 @@
 #define AT_LEAST_1(n) MMOE_MAX(1, n)
 
 #define EXPERTS (MMOE_MODEL_LAYERS * MMOE_MODEL_EXPERTS)
+#define TABLE (MMOE_MODEL_MAPPED ? 0 : EXPERTS)
 #define ROUTES (2 * MMOE_MODEL_LAYERS * MMOE_MODEL_TOP_K)
 
 _Static_assert(MMOE_MODEL_TOP_K <= MMOE_MAX_TOP_K, "more experts a token than the runtime handles");
@@ -23,9 +24,12 @@ static uint8_t slots[AT_LEAST_1(MMOE_MODEL_SLOTS * MMOE_MODEL_EXPERT_BYTES)] PLA
 static uint8_t routes[AT_LEAST_1(ROUTES)];
 static uint64_t op_ticks[MMOE_MODEL_OPS];
 static uint32_t op_calls[MMOE_MODEL_OPS];
+static mmoe_layer_statistics layer_statistics[MMOE_MODEL_LAYERS];
 static mmoe_slot slot[AT_LEAST_1(MMOE_MODEL_SLOTS)];
 static uint16_t expert_slot[AT_LEAST_1(EXPERTS)];
 static uint8_t expert_uses[AT_LEAST_1(EXPERTS)];
+static mmoe_page_entry table[AT_LEAST_1(TABLE)];
+static mmoe_wanted queue[AT_LEAST_1(MMOE_MODEL_EXPERTS)];
 
 const mmoe_memory mmoe_the_memory = {
     .arena = arena,
@@ -34,7 +38,10 @@ const mmoe_memory mmoe_the_memory = {
     .routes = routes,
     .op_ticks = op_ticks,
     .op_calls = op_calls,
+    .layer_statistics = layer_statistics,
     .slot = slot,
     .expert_slot = expert_slot,
     .expert_uses = expert_uses,
+    .table = table,
+    .queue = queue,
 };

@@ -21,11 +21,20 @@ typedef enum {
 
 typedef struct {
     uint32_t used; /* when its expert was last asked for, in uses of experts */
-    uint32_t crc;  /* that its page must have */
     uint16_t expert;
     uint8_t state;  /* mmoe_slot_state */
     uint8_t needed; /* 1: the token still needs it, never evicted */
+    uint8_t ahead;  /* 1: loaded on a guess and not wanted yet */
 } mmoe_slot;
+
+/* An expert that waits to be read */
+typedef struct {
+    uint32_t used; /* as mmoe_slot.used */
+    uint16_t expert;
+} mmoe_wanted;
+
+/* What the image's table says of an expert's page */
+typedef struct { uint32_t offset, crc; } mmoe_page_entry;
 
 typedef struct {
     uint8_t *arena, *kv; /* (arena_bytes), (layers, kv_bytes) */
@@ -33,14 +42,35 @@ typedef struct {
     uint8_t *routes;     /* (2, layers, top_k) */
     uint64_t *op_ticks;  /* (op_count) */
     uint32_t *op_calls;  /* (op_count) */
+    mmoe_layer_statistics *layer_statistics; /* (layers) */
     mmoe_slot *slot;     /* (slots) */
-    /* Per expert of the image, (layers * experts): its slot or MMOE_NO_SLOT; where experts are used in place, 0 once its
+    /* Per expert of the image, (layers * experts): its slot or MMOE_NO_SLOT; where it is used in place, 0 once its
      * CRC-32 was found right. And how often it was asked for, halved as time goes by. */
     uint16_t *expert_slot;
     uint8_t *expert_uses;
+    mmoe_page_entry *table; /* (layers * experts), or NULL where the image is mapped and its own table does */
+    mmoe_wanted *queue;     /* (experts): misses of one layer */
 } mmoe_memory;
 
 extern const mmoe_memory mmoe_the_memory;
+
+/* --- image.c: the expert image (SPEC.md 6) ------------------------------------------------------------------------------ */
+
+/* Checks the image against the model. MMOE_E_IMAGE, or what reading it gave. */
+mmoe_status mmoe_image_open(const mmoe_model *model, const mmoe_memory *memory);
+mmoe_page_entry mmoe_image_entry(uint32_t expert);
+/* How long a read may take, in ticks */
+uint64_t mmoe_image_timeout_ticks(void);
+
+/* --- policy.c: which expert a full cache drops --------------------------------------------------------------------------- */
+
+void mmoe_policy_open(const mmoe_model *model, const mmoe_memory *memory);
+void mmoe_policy_begin_token(void);
+/* The model asked for an expert. Returns when, for mmoe_slot.used. */
+uint32_t mmoe_policy_use(uint16_t expert);
+uint32_t mmoe_policy_now(void); /* the present moment, in the same unit */
+/* Whether a is to be evicted rather than b. */
+int mmoe_policy_prefers(const mmoe_slot *a, const mmoe_slot *b);
 
 /* --- pager.c: experts from the image into slots -------------------------------------------------------------------------- */
 
@@ -50,9 +80,12 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
 void mmoe_pager_empty(void);
 /* A new token begins: what the last one still held is free. */
 void mmoe_pager_begin_token(void);
-/* Asks for a layer's experts (count <= 16 numbers of the image, each once). Sets hit[i] to 1 where one is loaded, and starts
+/* Asks for a layer's experts (count <= experts numbers of the image, each once). Sets hit[i] to 1 where one is loaded, and starts
  * to read the first of the others. */
 void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit);
+/* Names experts that may be wanted soon (count <= 16): read when no wanted one waits, forgotten at the next mmoe_pager_want or
+ * when called with none. */
+void mmoe_pager_want_later(const uint16_t *expert, uint32_t count);
 /* Lets reads go on: to be called now and then while something else is computed. */
 void mmoe_pager_poll(void);
 /* Waits for a wanted expert and checks it; misses must be taken in the order they were wanted. The page stays until it is

@@ -62,6 +62,17 @@ static mmoe_status run_expert(const mmoe_model *model, uint16_t expert, const mm
     return status;
 }
 
+/* Loads ahead what the next layer's router makes of this layer's input (SPEC.md 7.1). */
+static void guess_next(const mmoe_model *model, const mmoe_moe *next, const float *n, const moe_scratch *s) {
+    uint8_t guessed[MMOE_MAX_TOP_K];
+    float gate[MMOE_MAX_TOP_K];
+    uint16_t number[MMOE_MAX_TOP_K];
+    mmoe_route_f32(n, next->hidden, next->router_weight, next->router_bias, next->experts, model->prefetch, next->scaling,
+                   guessed, gate, s->router);
+    for (uint32_t k = 0; k < model->prefetch; k++) number[k] = (uint16_t)(next->layer * next->experts + guessed[k]);
+    mmoe_pager_want_later(number, model->prefetch);
+}
+
 mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, const mmoe_vector *q, float *x,
                         void *scratch) {
     const mmoe_model *model = rt->model;
@@ -75,6 +86,7 @@ mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, c
                        s.router);
         for (uint32_t k = 0; k < top_k; k++) number[k] = (uint16_t)(moe->layer * moe->experts + chosen[k]);
         mmoe_pager_want(number, top_k, hit); /* the first miss loads from here on */
+        if (model->prefetch && moe->next) guess_next(model, moe->next, n, &s);
     }
 
     float *sum = output_row(&s, top_k);

@@ -10,10 +10,10 @@
 #endif
 
 enum {
-    IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES,
+    IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS,
     REPLY = 0x80,
     RESET_SLOTS = 1, RESET_STATISTICS = 2,
-    MAX_LOGITS = 256, MAX_OPS = 64,
+    MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32,
 };
 
 /* --- reading and writing payloads ---------------------------------------------------------------------------------------- */
@@ -169,17 +169,45 @@ static mmoe_status logits(mmoe_session *s, payload in) {
 static mmoe_status statistics(mmoe_session *s) {
     const mmoe_statistics *now = &s->rt->statistics;
     uint32_t stack_bytes, stack_used;
+    mmoe_layer_statistics all = {0};
+    for (uint32_t l = 0; l < s->rt->model->layers; l++) {
+        all.hits += now->layer[l].hits;
+        all.misses += now->layer[l].misses;
+        all.bytes_loaded += now->layer[l].bytes_loaded;
+        all.load_ticks += now->layer[l].load_ticks;
+        all.stall_ticks += now->layer[l].stall_ticks;
+    }
     mmoe_port_stack(&stack_bytes, &stack_used);
     put(s, now->steps, 4);
-    put(s, now->hits, 4);
-    put(s, now->misses, 4);
+    put(s, all.hits, 4);
+    put(s, all.misses, 4);
     put(s, now->load_errors, 4);
-    put(s, now->bytes_loaded, 8);
-    put(s, now->stall_ticks, 8);
+    put(s, all.bytes_loaded, 8);
+    put(s, all.stall_ticks, 8);
     put(s, s->rt->model->arena_bytes, 4);
     put(s, mmoe_arena_used(s->rt), 4);
     put(s, stack_bytes, 4);
     put(s, stack_used, 4);
+    put(s, all.load_ticks, 8);
+    put(s, now->check_ticks, 8);
+    put(s, now->prefetched, 4);
+    put(s, now->prefetch_used, 4);
+    return MMOE_OK;
+}
+
+static mmoe_status layers(mmoe_session *s, payload in) {
+    if (in.length != 4) return MMOE_E_ARGUMENT;
+    const uint32_t first = get_u16(in.data), count = get_u16(in.data + 2), all = s->rt->model->layers;
+    if (count > MAX_LAYERS || first > all) return MMOE_E_ARGUMENT;
+    put(s, all, 2);
+    for (uint32_t l = first; l < all && l < first + count; l++) {
+        const mmoe_layer_statistics *layer = &s->rt->statistics.layer[l];
+        put(s, layer->hits, 4);
+        put(s, layer->misses, 4);
+        put(s, layer->bytes_loaded, 8);
+        put(s, layer->load_ticks, 8);
+        put(s, layer->stall_ticks, 8);
+    }
     return MMOE_OK;
 }
 
@@ -248,6 +276,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case PROMPT: return prompt(s, in);
     case NEXT: return next(s);
     case ROUTES: return routes(s);
+    case LAYERS: return layers(s, in);
     default: return MMOE_E_UNSUPPORTED;
     }
 }

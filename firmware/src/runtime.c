@@ -55,7 +55,9 @@ void mmoe_step_end(mmoe_runtime *rt) {
 }
 
 void mmoe_clear_statistics(mmoe_runtime *rt) {
-    memset(&rt->statistics, 0, sizeof rt->statistics);
+    mmoe_layer_statistics *layer = mmoe_the_memory.layer_statistics;
+    memset(layer, 0, rt->model->layers * sizeof layer[0]);
+    rt->statistics = (mmoe_statistics){.layer = layer};
     memset(rt->op_ticks, 0, rt->model->op_count * sizeof rt->op_ticks[0]);
     memset(rt->op_calls, 0, rt->model->op_count * sizeof rt->op_calls[0]);
 }

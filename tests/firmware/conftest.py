@@ -21,6 +21,8 @@ def shared_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = [
         Path(__file__).parent / "c" / "fake_pager.c",
         FIRMWARE / "src/pager.c",
+        FIRMWARE / "src/image.c",
+        FIRMWARE / "src/policy.c",
         FIRMWARE / "src/tokenizer.c",
         KERNELS / "reference/mmoe_crc32.c",
         FIRMWARE / "src/divide.c",

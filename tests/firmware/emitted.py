@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from mmoe_embed.board import load_board
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.emit import emit_model
 from mmoe_embed.emit.writer import write_files
+from mmoe_embed.paging.placement import Placement
 from mmoe_embed.plan import PlanRequest, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
+
+AS_IT_COMES = Placement()
 
 
 def require_tool(name: str) -> None:
@@ -41,19 +45,34 @@ class Models:
             self.quantized[key] = quantize_checkpoint(load_checkpoint(checkpoint), scheme)
         return self.quantized[key]
 
-    def emit(self, slots: int | None, policy: str = "lru", scheme: str = "int4", dense: bool = False) -> Path:
+    def emit(
+        self,
+        slots: int | None,
+        policy: str = "lru",
+        scheme: str = "int4",
+        dense: bool = False,
+        paging: Placement = AS_IT_COMES,
+    ) -> Path:
         """The folder of emitted files."""
-        gen = self.folder / f"gen-{slots}-{policy}-{scheme}-{dense}"
+        gen = self.folder / f"gen-{slots}-{policy}-{scheme}-{dense}-{zlib.crc32(repr(paging).encode()):08x}"
         if not gen.exists():
             model = self.model(scheme, dense)
-            plan = plan_model(model, load_board("host_x86_64"), PlanRequest(expert_slots=slots, policy=policy))
+            request = PlanRequest(expert_slots=slots, policy=policy, paging=paging)
+            plan = plan_model(model, load_board("host_x86_64"), request)
             write_files(emit_model(model, plan, "tiny").files, gen)
         return gen
 
-    def host(self, slots: int | None, policy: str = "lru", scheme: str = "int4", dense: bool = False) -> Path:
+    def host(
+        self,
+        slots: int | None,
+        policy: str = "lru",
+        scheme: str = "int4",
+        dense: bool = False,
+        paging: Placement = AS_IT_COMES,
+    ) -> Path:
         """The host program, with sanitizers."""
         require_tool("gcc")
-        gen = self.emit(slots, policy, scheme, dense)
+        gen = self.emit(slots, policy, scheme, dense, paging)
         program = gen / "program"
         return (
             program

@@ -16,6 +16,7 @@ import pytest
 from emitted import Models
 
 from mmoe_embed.golden import Golden
+from mmoe_embed.paging.placement import Placement
 from mmoe_embed.serial.client import BoardClient, StatusError
 from mmoe_embed.serial.frames import Frame, FrameReader, encode_frame
 from mmoe_embed.serial.link import Link
@@ -85,6 +86,39 @@ def test_program_has_the_goldens_bits(models: Models, slots: int | None, policy:
         for text in TEXTS:
             assert client.encode(text) == golden.encode(text)
             assert [token.token for token in client.stream(text)] == list(golden.stream(text))
+
+
+# the small model has 2 layers of 6 experts, 2 a token
+PLACEMENTS = {
+    "residents": (5, Placement(residents=(1, 8))),
+    "in place": (4, Placement(in_place=(0, 3, 11))),
+    "slots of each layer": (7, Placement(layer_slots=(4, 3))),
+    "flash order": (3, Placement(flash_order=tuple(reversed(range(12))))),
+    "prefetch": (5, Placement(prefetch=2)),
+    "all": (
+        8,
+        Placement(
+            residents=(2,), in_place=(5, 6), layer_slots=(5, 3), flash_order=(*range(6, 12), *range(6)), prefetch=1
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLACEMENTS)
+def test_placement_of_experts_changes_no_bit(models: Models, what: str) -> None:
+    golden = Golden(models.model())
+    slots, paging = PLACEMENTS[what]
+    with client_of(models.host(slots, "lfu", paging=paging)) as client:
+        compare_steps(client, golden, random_tokens())
+        statistics, layers = client.statistics(), client.layers()
+        assert len(layers) == 2
+        assert sum(layer.hits for layer in layers) == statistics.hits
+        assert sum(layer.bytes_loaded for layer in layers) == statistics.bytes_loaded > 0
+        assert statistics.load_errors == 0
+        if paging.prefetch:
+            assert 0 < statistics.prefetch_used <= statistics.prefetched
+        else:
+            assert statistics.prefetched == 0
 
 
 def test_identity_statistics_and_profile(models: Models) -> None:

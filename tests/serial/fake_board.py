@@ -48,7 +48,7 @@ class FakeBoard:
 
     def __init__(self, **model_sizes: int) -> None:
         self.model = FakeModel(**model_sizes)
-        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 1
+        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 2
         self.boots = 7
         self.noise = b""
         self.silent = False
@@ -143,6 +143,7 @@ class FakeBoard:
             0x08: self._prompt,
             0x09: self._next,
             0x0A: lambda _: self.model.routes.tobytes() + bytes(self.model.routes.size),
+            0x0B: self._layers,
         }
         handler = handlers.get(frame.type)
         return handler(frame.payload) if handler else -9
@@ -180,12 +181,17 @@ class FakeBoard:
         return self.logits[first : first + count].tobytes()
 
     def _statistics(self, _: bytes) -> bytes:
-        return struct.pack("<IIIIQQIIII", self.counted, 30, 10, 0, 4096, 77, 1000, 900, 2048, 1024)
+        return struct.pack("<IIIIQQIIIIQQII", self.counted, 30, 10, 0, 4096, 77, 1000, 900, 2048, 1024, 154, 11, 0, 0)
 
     def _profile(self, payload: bytes) -> bytes:
         first, count = struct.unpack("<HH", payload)
         ops = [struct.pack("<QI", 10 * i, i) for i in range(70)]
         return struct.pack("<H", len(ops)) + b"".join(ops[first : first + count])
+
+    def _layers(self, payload: bytes) -> bytes:
+        first, count = struct.unpack("<HH", payload)
+        layers = [struct.pack("<IIQQQ", 30, 10, 4096, 154, 77)] * self.model.layers
+        return struct.pack("<H", len(layers)) + b"".join(layers[first : first + count])
 
     def _prompt(self, text: bytes) -> bytes | int:
         if len(text) > self.model.context:

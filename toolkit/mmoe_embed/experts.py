@@ -3,6 +3,7 @@
 import dataclasses
 import struct
 import zlib
+from collections.abc import Sequence
 
 from mmoe_embed.pack import PackedMatrix, pack_matrix
 from mmoe_embed.quantized import Matrix, Quantized
@@ -70,12 +71,13 @@ def image_size_bytes(experts: int, expert_bytes: int, alignment: int) -> int:
     return first + (experts - 1) * stride + expert_bytes
 
 
-def build_image(model: Quantized, alignment: int) -> bytes:
+def build_image(model: Quantized, alignment: int, order: Sequence[int] = ()) -> bytes:
     """The whole expert image.
 
     Args:
         model: a model with experts.
         alignment: of every page, a power of two >= 16; the flash's page size.
+        order: numbers of all experts as their pages follow each other; rising when empty.
     """
     config = model.config
     pages = [
@@ -98,7 +100,8 @@ def build_image(model: Quantized, alignment: int) -> bytes:
     )
     image = bytearray(header + struct.pack("<I", zlib.crc32(header)))
     image += bytes(ENTRY_BYTES * len(pages))
-    for number, page in enumerate(pages):
+    for number in order or range(len(pages)):
+        page = pages[number]
         image += b"\xff" * (-len(image) % alignment)
         struct.pack_into("<III", image, HEADER_BYTES + ENTRY_BYTES * number, len(image), len(page), zlib.crc32(page))
         image += page

@@ -11,6 +11,7 @@ from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.errors import FitError, UsageError
 from mmoe_embed.experts import expert_page, image_size_bytes
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
+from mmoe_embed.paging.placement import Placement, check_placement
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.weights import build_weights
@@ -19,7 +20,8 @@ FORMAT = 1
 ARENA_ALIGNMENT = 16
 POLICIES = ("lru", "lfu")
 _SLOT_STATE_BYTES = 16  # of the runtime's own data, one a slot (firmware/src/mmoe_internal.h)
-_EXPERT_STATE_BYTES = 4
+_EXPERT_STATE_BYTES = 12
+_LAYER_STATE_BYTES = 40
 _OP_STATE_BYTES = 12
 _RAM_USES: tuple[Use, ...] = ("data", "stack", "arena", "kv", "slots")
 
@@ -44,11 +46,13 @@ class PlanRequest:
     Attributes:
         expert_slots: None lets the planner fill the SRAM that is left; 0 computes experts in place.
         sram_bytes: use at most this much RAM in all; None is all that the board gives.
+        paging: residents and the like; made for a known number of slots.
     """
 
     expert_slots: int | None = None
     sram_bytes: int | None = None
     policy: str = "lfu"
+    paging: Placement = Placement()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,7 @@ class BoardPlan:
     slots: int
     expert_mode: str  # "none", "resident", "paged" or "in place"
     policy: str
+    paging: Placement
     page_alignment: int
     expert_image_bytes: int
     weights_bytes: int
@@ -219,6 +224,7 @@ def plan_model(
     shorter = "a model with a shorter context (max_position_embeddings) or fewer heads, or a board with more SRAM"
     if not runtime.measured:
         tables = _EXPERT_STATE_BYTES * config.num_hidden_layers * config.num_experts + _OP_STATE_BYTES * len(graph.ops)
+        tables += _LAYER_STATE_BYTES * config.num_hidden_layers
         runtime = dataclasses.replace(runtime, data=runtime.data + tables)
     room.put("text", runtime.text, smaller)
     room.put("rodata", len(weights.data), smaller)
@@ -243,6 +249,7 @@ def plan_model(
             try_=f"--sram {fixed + (config.num_experts_per_tok + 1) * expert_bytes}",
         )
     slots, notes = _choose_slots(room, request, count, expert_bytes, None if limit is None else limit - fixed)
+    check_placement(request.paging, config, slots, mapped=bool(page) and board.memory_for("experts").xip)
     if slots:
         room.put("slots", slots * expert_bytes, f"--expert-slots {max(0, slots - 1)}")
     notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, request.policy)
@@ -278,6 +285,7 @@ def plan_model(
         slots,
         mode,
         request.policy,
+        request.paging,
         alignment,
         image_bytes,
         len(weights.data),

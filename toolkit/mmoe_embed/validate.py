@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmoe_embed.serial.client import BoardClient, Identity, OpProfile, Statistics, Step
+from mmoe_embed.serial.client import BoardClient, Identity, LayerStatistics, OpProfile, Statistics, Step
 
 DEFAULT_STEPS = 200
 DEFAULT_PROMPTS = 10
@@ -91,6 +91,7 @@ class Report:
     comparison: Comparison
     checks: tuple[Check, ...]
     statistics: Statistics
+    layers: tuple[LayerStatistics, ...]
     profile: tuple[OpProfile, ...]
     op_names: tuple[str, ...]
     retries: int
@@ -100,9 +101,19 @@ class Report:
         """Whether every check holds."""
         return all(check.ok for check in self.checks)
 
+    @property
+    def compute_per_load(self) -> float | None:
+        """Time the model computed, stalls aside, for each unit of time that expert reads took; None without reads."""
+        compute = sum(op.ticks for op in self.profile) - self.statistics.stall_ticks
+        return compute / self.statistics.load_ticks if self.statistics.load_ticks else None
+
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return dataclasses.asdict(self) | {"ok": self.ok}
+        return dataclasses.asdict(self) | {
+            "ok": self.ok,
+            "hidden_share": self.statistics.hidden_share,
+            "compute_per_load": self.compute_per_load,
+        }
 
 
 def draw_prompts(
@@ -189,7 +200,7 @@ def validate_board(
     identity = client.identify()
     client.reset(empty_slots=True, clear_statistics=True)
     comparison = compare_steps(client, golden, prompts, on_step)
-    statistics, profile = client.statistics(), client.profile()
+    statistics, layers, profile = client.statistics(), client.layers(), client.profile()
     texts = [prompt for prompt in prompts if prompt.text is not None]
     text_checks = [*_check_tokenizer(client, texts), *_check_answers(client, texts[:_ANSWERS], answer)]
     client.identify()  # a reset in between is noticed here at the latest
@@ -200,7 +211,14 @@ def validate_board(
         *_check_watermarks(statistics, plan),
     )
     return Report(
-        identity, comparison, checks, statistics, tuple(profile), tuple(op_names), retries=client.link.retries
+        identity,
+        comparison,
+        checks,
+        statistics,
+        tuple(layers),
+        tuple(profile),
+        tuple(op_names),
+        retries=client.link.retries,
     )
 
 

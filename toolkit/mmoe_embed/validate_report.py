@@ -30,6 +30,7 @@ def render_report(report: Report, board: Board) -> str:
             f"experts     {identity.slots} slots, hit rate {100 * statistics.hit_rate:.1f} % "
             f"({statistics.hits} hits, {statistics.misses} misses), {statistics.bytes_loaded} B loaded"
         )
+    lines += _describe_loads(report, board)
     stack = "stack not measured on this board"
     if statistics.stack_bytes:
         stack = f"stack {statistics.stack_used} of {statistics.stack_bytes} B"
@@ -66,6 +67,33 @@ def describe_cost(ticks: float, tick_hz: int, board: Board) -> str:
             f"({rate:.1f} tokens/s at {clock_hz / 1e6:g} MHz if each took one cycle; emulated, not measured)"
         )
     return f"{1e3 * ticks / tick_hz:.3f} ms a token" if tick_hz else f"{ticks:,.0f} ticks a token"
+
+
+def _describe_loads(report: Report, board: Board) -> list[str]:
+    """How long experts took to load and to check, and how much of that the model did not wait for."""
+    statistics, steps = report.statistics, max(1, report.comparison.steps)
+    if not statistics.load_ticks:
+        return []
+    load, stall, check = (
+        describe_duration(ticks / steps, report.identity.tick_hz, board)
+        for ticks in (statistics.load_ticks, statistics.stall_ticks, statistics.check_ticks)
+    )
+    hidden, ratio = 100 * (statistics.hidden_share or 0), report.compute_per_load or 0
+    lines = [
+        f"loads       {hidden:.1f} % hidden behind compute: {load} of reads a token, {stall} of waiting, "
+        f"{check} of CRC-32; compute is {ratio:.2f} times the reads"
+    ]
+    if statistics.prefetched:
+        lines.append(f"prefetch    {statistics.prefetch_used} of {statistics.prefetched} pages read ahead were used")
+    return lines
+
+
+def describe_duration(ticks: float, tick_hz: int, board: Board) -> str:
+    """Ticks in instructions on an emulated board, else in time."""
+    instructions = count_instructions(ticks, tick_hz, board)
+    if instructions is not None:
+        return f"{instructions:,.0f} instructions"
+    return f"{1e3 * ticks / tick_hz:.3f} ms" if tick_hz else f"{ticks:,.0f} ticks"
 
 
 def _describe_slowest(report: Report) -> list[str]:

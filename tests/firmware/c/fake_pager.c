@@ -11,9 +11,19 @@ static uint8_t image[1 << 16], slots[MAX_EXPERTS * MAX_PAGE], expert_uses[MAX_EX
 static mmoe_slot slot[MAX_EXPERTS];
 static uint16_t expert_slot[MAX_EXPERTS];
 static mmoe_model model;
+static mmoe_layer_statistics layer_statistics[MAX_EXPERTS];
 static mmoe_statistics statistics;
-static const mmoe_memory memory = {
-    .slots = slots, .slot = slot, .expert_slot = expert_slot, .expert_uses = expert_uses};
+static mmoe_page_entry table[MAX_EXPERTS];
+static mmoe_wanted queue[MAX_EXPERTS];
+static uint8_t place[MAX_EXPERTS];
+static uint16_t first_slot[MAX_EXPERTS];
+static const mmoe_memory memory = {.slots = slots,
+                                   .slot = slot,
+                                   .expert_slot = expert_slot,
+                                   .expert_uses = expert_uses,
+                                   .layer_statistics = layer_statistics,
+                                   .table = table,
+                                   .queue = queue};
 
 /* Chosen by a test */
 int fake_start_status, fake_done_status, fake_polls, fake_stuck, fake_short;
@@ -24,7 +34,7 @@ static struct {
     uint32_t offset, length;
     int polls, running;
 } read;
-static uint64_t now;
+static uint64_t now, ended;
 
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
     if (read.running) fake_overlaps++;
@@ -42,11 +52,13 @@ int mmoe_port_read_done(void) {
     if (!read.running) return 1;
     if (fake_stuck || read.polls-- > 0) return 0;
     read.running = 0;
+    ended = now;
     if (fake_done_status) return fake_done_status;
     memcpy(read.to, image + read.offset, fake_short ? read.length / 2 : read.length);
     return 1;
 }
 
+uint64_t mmoe_port_read_ended(void) { return ended; }
 uint64_t mmoe_port_ticks(void) { return now += 10; }
 uint32_t mmoe_port_tick_hz(void) { return 1000; }
 
@@ -67,7 +79,9 @@ int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_
     model.policy = policy;
     model.expert_image = mapped ? image : NULL;
     memset(model.model_id, 0x11, sizeof model.model_id);
-    memset(&statistics, 0, sizeof statistics);
+    memset(layer_statistics, 0, sizeof layer_statistics);
+    statistics = (mmoe_statistics){.layer = layer_statistics};
+    memset(place, 0, sizeof place);
     return (int32_t)mmoe_pager_open(&model, &memory, &statistics);
 }
 
@@ -78,10 +92,23 @@ const uint8_t *fake_take(uint16_t expert, int32_t *status) {
     return *status ? NULL : page;
 }
 
-void fake_read_statistics(uint64_t *out) {
-    const uint64_t values[] = {statistics.hits, statistics.misses, statistics.load_errors, statistics.bytes_loaded,
-                               statistics.stall_ticks};
+/* Of one layer, but load_errors and what was prefetched of all */
+void fake_read_statistics(uint32_t layer, uint64_t *out) {
+    const mmoe_layer_statistics *l = &layer_statistics[layer];
+    const uint64_t values[] = {l->hits,       l->misses,      statistics.load_errors, l->bytes_loaded,
+                               l->load_ticks, l->stall_ticks, statistics.prefetched,  statistics.prefetch_used};
     memcpy(out, values, sizeof values);
 }
+
+/* Chooses an expert's place, and (layers + 1) first slots or none; before the first use */
+void fake_place(uint16_t expert, uint8_t where) {
+    place[expert] = where;
+    model.expert_place = place;
+}
+void fake_divide_slots(const uint16_t *first) {
+    memcpy(first_slot, first, (model.layers + 1u) * sizeof first_slot[0]);
+    model.first_slot = first_slot;
+}
+uint16_t fake_slot_of(uint16_t expert) { return expert_slot[expert]; }
 
 void fake_corrupt(uint32_t offset) { image[offset] ^= 0x40; }

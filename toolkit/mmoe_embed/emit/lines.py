@@ -24,6 +24,7 @@ class MoeLayer:
     """What the initialiser of one layer's mmoe_moe says."""
 
     layer: int
+    next: str
     router_weight: str
     router_bias: str
     shared_gate_up: str
@@ -37,6 +38,7 @@ def describe_moe(config: ModelConfig, layer: int) -> MoeLayer:
     shared = config.shared_expert_intermediate_size > 0
     return MoeLayer(
         layer,
+        f"&layers_{layer + 1}_moe" if layer + 1 < config.num_hidden_layers else "NULL",
         at + "router_weight" if router else "NULL",
         at + "router_bias" if router else "NULL",
         f"&{at}shared_gate_up" if shared else "NULL",

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -18,7 +19,7 @@ from mmoe_embed.quantized import Quantized
 from mmoe_embed.tokens import build_tables
 from mmoe_embed.weights import build_weights, symbol_name
 
-ABI = 1  # MMOE_ABI in firmware/include/mmoe_runtime.h
+ABI = 2  # MMOE_ABI in firmware/include/mmoe_runtime.h
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,9 @@ def emit_model(model: Quantized, plan: BoardPlan, name: str, sources_sha256: str
         "lines": op_lines(graph, config),
         "tensors": [(buffer, graph.tensors[buffer.name].size_expression) for buffer in plan.arena],
         "page": page,
+        "mapped": True,
+        "expert_place": plan.paging.places(plan.expert_count),
+        "first_slot": plan.paging.first_slots(),
         "gate_up": page.gate_up if page else empty,
         "down": page.down if page else empty,
         "text_bytes": b"".join(tables.text),
@@ -96,7 +100,7 @@ def emit_model(model: Quantized, plan: BoardPlan, name: str, sources_sha256: str
     files["weights.bin"] = weights.data
     if page:
         files["experts.S"] = environment.get_template("experts.S.j2").render(context).encode()
-        files["experts.bin"] = build_image(model, plan.page_alignment)
+        files["experts.bin"] = build_image(model, plan.page_alignment, plan.paging.flash_order)
     files["plan.json"] = plan.to_json().encode()
     return Emitted(files, build_id)
 
@@ -121,5 +125,5 @@ def _hex_bytes(text: str) -> str:
     return ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(text))
 
 
-def _rows_of(values: list[object], count: int) -> list[str]:
+def _rows_of(values: Sequence[object], count: int) -> list[str]:
     return [", ".join(str(v) for v in values[i : i + count]) + "," for i in range(0, len(values), count)]

@@ -12,10 +12,10 @@ from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
 from mmoe_embed.serial.frames import MAX_PAYLOAD_BYTES
 from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError, RoundTrip
 
-PROTOCOL_ABI = 1
+PROTOCOL_ABI = 2
 _SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
-_RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES = range(0x02, 0x0B)
+_RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS = range(0x02, 0x0C)
 
 # mmoe_status.h; the numbers never change
 STATUS_TEXT = {
@@ -99,12 +99,32 @@ class Statistics:
     arena_used: int
     stack_bytes: int
     stack_used: int
+    load_ticks: int
+    check_ticks: int
+    prefetched: int
+    prefetch_used: int
 
     @property
     def hit_rate(self) -> float | None:
         """Part of expert uses that found the expert loaded; None without any use."""
         uses = self.hits + self.misses
         return self.hits / uses if uses else None
+
+    @property
+    def hidden_share(self) -> float | None:
+        """Part of the time of expert reads during which the model went on computing; None without any read."""
+        return max(0.0, 1 - self.stall_ticks / self.load_ticks) if self.load_ticks else None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerStatistics:
+    """What one layer's experts cost since the statistics were cleared."""
+
+    hits: int
+    misses: int
+    bytes_loaded: int
+    load_ticks: int
+    stall_ticks: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,21 +273,29 @@ class BoardClient:
 
     def statistics(self) -> Statistics:
         """Counters and high-water marks."""
-        return Statistics(*self._fixed("statistics", self._ask("statistics", _STATISTICS), "<IIIIQQIIII"))
+        return Statistics(*self._fixed("statistics", self._ask("statistics", _STATISTICS), "<IIIIQQIIIIQQII"))
 
     def profile(self) -> list[OpProfile]:
         """Ticks and calls of every operation, in the order of the emitted step function."""
-        ops: list[OpProfile] = []
-        item = struct.Struct("<QI")
+        return [OpProfile(*values) for values in self._list("profile", _PROFILE, "<QI", 64)]
+
+    def layers(self) -> list[LayerStatistics]:
+        """Counters of every layer's experts."""
+        return [LayerStatistics(*values) for values in self._list("layers", _LAYERS, "<IIQQQ", 32)]
+
+    def _list(self, name: str, kind: int, layout: str, most: int) -> list[tuple[int, ...]]:
+        """A list that comes in pieces of at most `most` items, each behind the whole number of items."""
+        items: list[tuple[int, ...]] = []
+        item = struct.Struct(layout)
         while True:
-            payload = self._ask_piece("profile", _PROFILE, len(ops), 64, item_bytes=item.size, head_bytes=2)
+            payload = self._ask_piece(name, kind, len(items), most, item_bytes=item.size, head_bytes=2)
             total = struct.unpack_from("<H", payload)[0]
-            part = [OpProfile(*values) for values in item.iter_unpack(payload[2:])]
-            ops += part
-            if len(ops) >= total:
-                return ops
+            part = list(item.iter_unpack(payload[2:]))
+            items += part
+            if len(items) >= total:
+                return items
             if not part:
-                raise self._malformed("profile", payload)
+                raise self._malformed(name, payload)
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, by the board's tokenizer."""

@@ -1,0 +1,105 @@
+"""What a plan decides about experts beside the number of slots: residents, in place, slots a layer, flash order."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from mmoe_embed.config import ModelConfig
+from mmoe_embed.errors import UsageError
+
+CACHED, RESIDENT, IN_PLACE = range(3)  # mmoe_place in firmware/include/mmoe_runtime.h
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """`paging` of plan.json (SPEC.md 7.1); expert e of layer l is number l * experts + e.
+
+    Attributes:
+        residents: experts that are never evicted once loaded.
+        in_place: experts computed where they lie in flash.
+        layer_slots: slots of each layer; empty shares all slots among the layers.
+        flash_order: all experts in the order of their pages; empty is rising.
+        prefetch: experts of the next layer that are guessed and loaded ahead.
+    """
+
+    residents: tuple[int, ...] = ()
+    in_place: tuple[int, ...] = ()
+    layer_slots: tuple[int, ...] = ()
+    flash_order: tuple[int, ...] = ()
+    prefetch: int = 0
+
+    def places(self, count: int) -> list[int]:
+        """Where each of `count` experts is computed; empty when all are cached."""
+        if not self.residents and not self.in_place:
+            return []
+        places = [CACHED] * count
+        for experts, place in ((self.residents, RESIDENT), (self.in_place, IN_PLACE)):
+            for expert in experts:
+                places[expert] = place
+        return places
+
+    def first_slots(self) -> list[int]:
+        """Number of each layer's first slot, and one behind the last; empty when slots are shared."""
+        return [sum(self.layer_slots[:layer]) for layer in range(len(self.layer_slots) + 1)] if self.layer_slots else []
+
+
+def check_placement(placement: Placement, config: ModelConfig, slots: int, *, mapped: bool) -> None:
+    """Refuse what the runtime could not follow.
+
+    Args:
+        placement: what to check.
+        config: of the model.
+        slots: in all.
+        mapped: whether experts can be computed in place.
+
+    Raises:
+        UsageError: a number is out of range, experts are listed twice, or a layer cannot load what a token needs.
+    """
+    count = config.num_hidden_layers * config.num_experts
+    for name, experts in (("residents", placement.residents), ("in_place", placement.in_place)):
+        _check_numbers(name, experts, count)
+    if both := set(placement.residents) & set(placement.in_place):
+        raise UsageError(f"experts {sorted(both)} are to be resident and in place", at="plan.json, paging")
+    if placement.in_place and not mapped:
+        raise UsageError("experts cannot be computed in place: their storage is not mapped", at="plan.json, paging")
+    if placement.flash_order and sorted(placement.flash_order) != list(range(count)):
+        raise UsageError(f"flash_order is not an order of all {count} experts", at="plan.json, paging")
+    if not 0 <= placement.prefetch <= config.num_experts_per_tok:
+        raise UsageError(
+            f"prefetch of {placement.prefetch} experts: a token uses {config.num_experts_per_tok} in a layer",
+            at="plan.json, paging",
+        )
+    if slots:
+        _check_slots(placement, config, slots)
+
+
+def _check_numbers(name: str, experts: Sequence[int], count: int) -> None:
+    if len(set(experts)) != len(experts) or any(not 0 <= expert < count for expert in experts):
+        raise UsageError(
+            f"{name} of a plan are different experts of 0..{count - 1}: {list(experts)}", at="plan.json, paging"
+        )
+
+
+def _check_slots(placement: Placement, config: ModelConfig, slots: int) -> None:
+    layers, experts = config.num_hidden_layers, config.num_experts
+    if placement.layer_slots and (len(placement.layer_slots) != layers or sum(placement.layer_slots) != slots):
+        raise UsageError(
+            f"layer_slots {list(placement.layer_slots)} are not {slots} slots over {layers} layers",
+            at="plan.json, paging",
+        )
+    places = placement.places(layers * experts) or [CACHED] * (layers * experts)
+    of_layer = [places[layer * experts : (layer + 1) * experts] for layer in range(layers)]
+    residents = [layer.count(RESIDENT) for layer in of_layer]
+    least = [min(config.num_experts_per_tok + 1, layer.count(CACHED)) for layer in of_layer]
+    if not placement.layer_slots:
+        pools = [(slots, sum(residents), max(least), "all layers")]
+    else:
+        pools = [
+            (own, residents[layer], least[layer], f"layer {layer}") for layer, own in enumerate(placement.layer_slots)
+        ]
+    for own, taken, needed, where in pools:
+        if own < taken + needed:
+            raise UsageError(
+                f"{own} slots of {where} are too few: {taken} are taken by residents and {needed} more are needed",
+                at="plan.json, paging",
+                try_="fewer residents or more slots",
+            )
