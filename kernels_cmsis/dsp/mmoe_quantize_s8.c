@@ -20,9 +20,11 @@ mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector) {
     const float inverse = 127.0f / m;
 #if defined(__ARM_FP) && (__ARM_FP & 4)
     const float magic = 0x1.8p23f;
-    for (; n >= 4; n -= 4) {
+    uint32_t quads = n / 4;
+    if (quads) {
         uint32_t a, b, c, d;
-        __asm__ volatile("vldmia %[x]!, {s0-s3}\n"
+        __asm__ volatile("1:\n"
+                         "vldmia %[x]!, {s0-s3}\n"
                          "vmul.f32 s0, s0, %[inverse]\n"
                          "vmul.f32 s1, s1, %[inverse]\n"
                          "vmul.f32 s2, s2, %[inverse]\n"
@@ -36,10 +38,14 @@ mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector) {
                          "pkhbt %[a], %[a], %[c], lsl #16\n"
                          "pkhbt %[b], %[b], %[d], lsl #16\n"
                          "strd %[a], %[b], [%[words]], #8\n"
-                         : [x] "+r"(x), [words] "+r"(words), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d)
+                         "subs %[quads], %[quads], #1\n"
+                         "bne 1b\n"
+                         : [x] "+r"(x), [words] "+r"(words), [quads] "+r"(quads), [a] "=&r"(a), [b] "=&r"(b),
+                           [c] "=&r"(c), [d] "=&r"(d)
                          : [inverse] "t"(inverse), [magic] "t"(magic)
-                         : "s0", "s1", "s2", "s3", "memory");
+                         : "s0", "s1", "s2", "s3", "cc", "memory");
     }
+    n %= 4;
 #endif
     for (; n >= 4; n -= 4, x += 4, words += 2) {
         words[0] = pack(x[0] * inverse, x[2] * inverse);

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mmoe_embed.bench.image import C_FLAGS, FIRMWARE, has_compiler, kernel_sources
+from mmoe_embed.bench.image import C_FLAGS, freestanding_flags, has_compiler, kernel_sources
 from mmoe_embed.resources import kernels_dir
 
 MVE, DSP, REFERENCE = ("mve", "dsp", "reference"), ("dsp", "reference"), ("reference",)
@@ -32,8 +32,7 @@ def command(core: str, compiler: str) -> list[str]:
     _, fpu, zig = CORES[core]
     if compiler == "zig":
         abi = "eabihf" if fpu else "eabi"
-        return [sys.executable, "-m", "ziglang", "cc", "-target", f"thumb-freestanding-{abi}", f"-mcpu={zig}",
-                "-isystem", str(FIRMWARE / "libc")]  # fmt: skip
+        return [sys.executable, "-m", "ziglang", "cc", "-target", f"thumb-freestanding-{abi}", f"-mcpu={zig}"]
     abi = ["-mfloat-abi=hard", f"-mfpu={fpu}"] if fpu else ["-mfloat-abi=soft"]
     if core == "cortex-m55+nofp":
         abi = ["-mfloat-abi=hard"]
@@ -48,7 +47,7 @@ def test_kernels_compile_without_warnings(core, compiler, tmp_path):
     if not has_compiler(compiler):
         pytest.skip(f"no {compiler}")
     done = subprocess.run(
-        [*command(core, compiler), *C_FLAGS, "-Os", f"-I{kernels_dir() / 'include'}", "-c",
+        [*command(core, compiler), *map(str, freestanding_flags()), *C_FLAGS, "-Os", f"-I{kernels_dir() / 'include'}", "-c",
          *map(str, kernel_sources(CORES[core][0]))],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -4,6 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#undef memcpy
+#undef memset
+
 /* Keeps the compiler from seeing that a loop is the function it stands in, and from calling that. */
 #define KEEP_LOOP() __asm__ volatile("" ::: "memory")
 

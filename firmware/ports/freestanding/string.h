@@ -11,4 +11,8 @@ void *memmove(void *to, const void *from, size_t length);
 void *memset(void *to, int value, size_t length);
 int memcmp(const void *a, const void *b, size_t length);
 
+/* -ffreestanding makes these plain calls; as builtins, short copies of constant length become loads and stores. */
+#define memcpy(to, from, length) __builtin_memcpy(to, from, length)
+#define memset(to, value, length) __builtin_memset(to, value, length)
+
 #endif

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from mmoe_embed.bench.targets import Target
 from mmoe_embed.errors import ToolchainError
-from mmoe_embed.resources import kernels_dir
+from mmoe_embed.resources import firmware_dir, kernels_dir
 
 FIRMWARE = Path(__file__).parent / "firmware"
+FREESTANDING = firmware_dir() / "ports" / "freestanding"
 # The bits of a kernel depend on the second line.
 C_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic",
            "-ffp-contract=off", "-fno-math-errno",
@@ -30,6 +31,11 @@ def kernel_sources(folders: Sequence[str]) -> list[Path]:
 def reference_names() -> list[str]:
     """Name the functions of `reference/`: one a file, called like it."""
     return [path.stem for path in sorted((kernels_dir() / "reference").glob("*.c"))]
+
+
+def freestanding_flags() -> tuple[str | Path, ...]:
+    """Flags for a core without a C library: the headers are the product's own."""
+    return ("-ffreestanding", "-isystem", FREESTANDING)
 
 
 @cache
@@ -83,10 +89,11 @@ def build_program(
     objects.mkdir(parents=True, exist_ok=True)
     include = ("-I", kernels_dir() / "include", "-I", kernels_dir() / "reference", "-I", FIRMWARE)
     if compiler == "zig":
-        zig = (sys.executable, "-m", "ziglang", "cc", *target.zig)
-        driver: tuple[str | Path, ...] = (*zig, "-isystem", FIRMWARE / "libc")
+        driver: tuple[str | Path, ...] = (sys.executable, "-m", "ziglang", "cc", *target.zig)
     else:
         driver = (compiler, *target.gcc)
+    if not target.is_host:
+        driver += freestanding_flags()
     host = "host_posix.c" if target.is_host else "host_arm.c"
     renames = tuple(f"-D{name}=reference_{name}" for name in reference_names())
     jobs: list[tuple[Path, str, tuple[str, ...]]] = [
@@ -96,7 +103,8 @@ def build_program(
         jobs += [
             (path, f"renamed.{path.stem}.o", renames) for path in kernel_sources(("reference",))
         ]
-    jobs += [(path, f"{path.stem}.o", ("-fno-builtin",)) for path in (*programs, FIRMWARE / host)]
+    own = [*programs, FIRMWARE / host] + ([] if target.is_host else [FREESTANDING / "memory_functions.c"])
+    jobs += [(path, f"{path.stem}.o", ("-fno-builtin",)) for path in own]
     for source, name, extra in jobs:
         _run([*driver, *C_FLAGS, optimize, *flags, *defines, *extra, *include, "-c", source, "-o", objects / name])
     link: list[str | Path] = [*driver, *flags]

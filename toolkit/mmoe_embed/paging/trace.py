@@ -79,8 +79,8 @@ def read_trace(path: Path) -> Trace:
     head, body_line, body = _split_head(text, path)
     sizes = _read_sizes(head, path)
     table = _read_body(body, body_line, path)
-    rows = {name: table[:, COLUMNS.index(name)].astype(np.int64) for name in _INTEGERS}
     _check_rows(table, len(sizes), body_line, path)
+    rows = {name: table[:, COLUMNS.index(name)].astype(np.int64) for name in _INTEGERS}
     return make_trace(sizes, **rows)
 
 
