@@ -10,7 +10,7 @@ static inline uint32_t pack(float low, float high) {
 mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector) {
     uint32_t *words = (uint32_t *)(void *)(vector + 1), *end = words + MMOE_PAD(n, 32) / 2;
     const float m = mmoe_largest_f32(x, n);
-    if (mmoe_bits(m) >= 0x7F800000u) return MMOE_E_NUMERIC;
+    if (mmoe_bits(m) >= MMOE_LIMIT_BITS) return MMOE_E_NUMERIC;
     if (m < MMOE_TINY) {
         vector->scale = 0.0f;
         memset(words, 0, 2 * MMOE_PAD(n, 32));

@@ -42,7 +42,7 @@ typedef struct {
 #define MMOE_VECTOR_BYTES(n) (16 + MMOE_PAD(4 * MMOE_GROUPS(n), 16) + 2 * MMOE_PAD(n, 32))
 
 /* int8 (n) activation from float (n), SPEC.md 3.2. vector: MMOE_VECTOR_BYTES(n) bytes, 16-byte aligned.
- * Returns MMOE_E_NUMERIC when an x is infinite or NaN. */
+ * Returns MMOE_E_NUMERIC when an x is 2^60 or more in magnitude, or NaN. */
 mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector);
 
 /* y (rows) = W x, SPEC.md 3.3. x: quantized with n = w->columns. */

@@ -8,7 +8,7 @@ typedef enum {
     MMOE_E_ARGUMENT = -1,     /* an argument is out of its documented range */
     MMOE_E_CONTEXT = -2,      /* the context is full: reset first */
     MMOE_E_TOKEN = -3,        /* token id is not in the vocabulary */
-    MMOE_E_NUMERIC = -4,      /* an activation is infinite or NaN */
+    MMOE_E_NUMERIC = -4,      /* an activation is 2^60 or more in magnitude, or NaN */
     MMOE_E_PAGE_CRC = -5,     /* an expert page does not match its CRC-32 */
     MMOE_E_PAGE_READ = -6,    /* the storage driver failed or read short */
     MMOE_E_PAGE_TIMEOUT = -7, /* the storage driver did not finish in time */

@@ -9,6 +9,7 @@
 /* What the kernels share among themselves; an instruction set's folder may replace any of these functions too. */
 
 #define MMOE_TINY 0x1.0p-64f /* a largest magnitude below this quantizes to zero */
+#define MMOE_LIMIT_BITS 0x5D800000u /* 2^60: from here on, and for infinity and NaN, nothing is quantized */
 
 /* The arrays of an activation vector: reference and mve keep int8 (pad 32) behind the header. */
 static inline int8_t *mmoe_vector_s8(mmoe_vector *v) { return (int8_t *)(v + 1); }

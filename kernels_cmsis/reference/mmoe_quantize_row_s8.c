@@ -3,7 +3,7 @@
 
 mmoe_status mmoe_quantize_row_s8(const float *x, uint32_t n, int8_t *q, float *scale) {
     const float m = mmoe_largest_f32(x, n);
-    if (mmoe_bits(m) >= 0x7F800000u) return MMOE_E_NUMERIC;
+    if (mmoe_bits(m) >= MMOE_LIMIT_BITS) return MMOE_E_NUMERIC;
     if (m < MMOE_TINY) {
         *scale = 0.0f;
         memset(q, 0, n);

@@ -8,15 +8,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from random_model import small_config, write_checkpoint
+from safetensors.numpy import load_file, save_file
 
 from mmoe_embed.board import load_board
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.config import ModelConfig
-from mmoe_embed.golden import Golden
+from mmoe_embed.golden import Golden, NumericError
 from mmoe_embed.plan import PlanRequest
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.runners import connect_board
+from mmoe_embed.serial.client import StatusError
 from mmoe_embed.validate import Comparison, Prompt, compare_steps
 
 WATCH_SHAPE = {
@@ -84,6 +86,35 @@ def test_host_gives_the_golden_bits(tmp_path: Path, scheme: str, compiler: str) 
     checkpoint = write_checkpoint(tmp_path / "model", config)
     request = BuildRequest(checkpoint, "host_x86_64", tmp_path / "build", scheme, PlanRequest(5), compiler)
     assert_same_bits(compare(build_firmware(request), random_prompts(config, 60)))
+
+
+@pytest.mark.gcc
+@pytest.mark.parametrize(("gain", "failing"), [(1e6, "none"), (5e8, "some"), (1e11, "all")])
+def test_host_fails_where_the_golden_does_when_activations_overflow(tmp_path: Path, gain: float, failing: str) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model", small_config())
+    weights = load_file(checkpoint / "model.safetensors")
+    for name in weights:
+        if "gate_proj" in name or "up_proj" in name:  # their product is what overflows
+            weights[name] *= np.float32(gain)
+    save_file(weights, checkpoint / "model.safetensors")
+    build = build_firmware(BuildRequest(checkpoint, "host_x86_64", tmp_path / "build", "int8"))
+    golden = Golden(load_quantized(build.quantized))
+    failed = 0
+    with connect_board(load_board(build.board), build) as client:
+        client.reset()
+        for token in range(20):
+            try:
+                expected = golden.step(token)
+            except NumericError:
+                failed += 1
+                with pytest.raises(StatusError, match="MMOE_E_NUMERIC"):
+                    client.step(token)
+                golden.reset()
+                client.reset()
+            else:
+                client.step(token)
+                assert np.array_equal(client.logits().view(np.uint32), expected.view(np.uint32))
+    assert {"none": failed == 0, "some": 0 < failed < 20, "all": failed == 20}[failing], failed
 
 
 @pytest.mark.aarch64

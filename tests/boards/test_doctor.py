@@ -31,6 +31,7 @@ def test_doctor_ziglang_stands_in_for_compilers(monkeypatch: pytest.MonkeyPatch)
     assert diagnosis.ok
     assert "arm-none-eabi-gcc" not in missing
     assert "qemu-system-arm" in missing
+    assert doctor.render_diagnosis(diagnosis).splitlines()[-1].startswith("ready, but not for an emulated board")
 
 
 def test_doctor_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +15,13 @@ from random_model import small_config, write_checkpoint
 def run_cli(*arguments: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Run mmoe-embed as its own process."""
     command = [sys.executable, "-c", "from mmoe_embed.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment(), check=False)
+
+
+def environment() -> dict[str, str]:
+    """Where Python finds the package of this checkout."""
     root = Path(__file__).resolve().parents[2]
-    path = os.pathsep.join([str(root / "toolkit"), str(root)])
-    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "toolkit"), str(root)]), "COLUMNS": "200"}
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +47,13 @@ def test_help_lists_every_verb() -> None:
         (("plan", "{tmp}/nowhere", "--board", "host_x86_64"), 1, ["is not a checkpoint: no such folder"]),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "8K"), 3, ["B over)", "try: --sram"]),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "lots"), 2, ["128K"]),
+        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "100M"), 2, ["more than qemu_mps2_an386 has"]),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--expert-slots", "1"), 2, ["too few"]),
         (("build", "{checkpoint}", "--board", "host_x86_64"), 2, ["--output"]),
         (("build", "{checkpoint}", "--board", "host_x86_64", "-o", "{checkpoint}/config.json"), 2, ["is a file"]),
         (("quantize", "{checkpoint}", "-o", "/proc/nowhere/q.safetensors"), 1, ["Error:", "/proc/nowhere"]),
+        (("run", "{tmp}", ""), 2, ["PROMPT is empty"]),
+        (("boards", "show", "frobnicate"), 2, ["unknown board 'frobnicate'"]),
         (("validate", "{tmp}"), 1, ["is not a finished build: no build there"]),
         (("frobnicate",), 2, ["frobnicate"]),
     ],
@@ -67,6 +75,8 @@ def test_bad_input_gets_a_clear_error(
     assert envelope["status"] == "failed"
     assert envelope["error"]["message"]
     assert envelope["envelope"] == 1
+    words = 2 if arguments[0] == "boards" else 0 if arguments[0] == "frobnicate" else 1
+    assert envelope["verb"] == " ".join(arguments[:words])
 
 
 def test_plan_prints_one_envelope(checkpoint: Path) -> None:
@@ -86,6 +96,42 @@ def test_build_does_not_do_again_what_did_not_change(tmp_path: Path, checkpoint:
     assert run_cli(*arguments).returncode == 0
     assert objects == {file: file.stat().st_mtime_ns for file in (tmp_path / "b" / "obj").iterdir()}
     assert emitted == {file: file.stat().st_mtime_ns for file in (tmp_path / "b" / "gen").iterdir()}
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+def test_build_gives_the_same_bytes_wherever_it_is_made(tmp_path: Path, checkpoint: Path, compiler: str) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "elsewhere" / "renamed")
+    images = []
+    for model, output in ((checkpoint, tmp_path / "a"), (copy, tmp_path / "deeper" / "b")):
+        done = run_cli("build", model, "--board", "qemu_mps2_an386", "-o", output, "--compiler", compiler)
+        assert done.returncode == 0, done.stderr
+        images.append((output / "firmware.elf").read_bytes())
+        assert str(tmp_path).encode() not in images[-1]
+        assert str(Path(__file__).parents[2]).encode() not in images[-1]
+    assert images[0] == images[1]
+
+
+@pytest.mark.gcc
+def test_build_on_a_full_disk(tmp_path: Path, checkpoint: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    arguments = shlex.join(["build", str(checkpoint), "--board", "host_x86_64", "-o", str(disk / "build")])
+    script = (
+        f"mount -t tmpfs -o size=600k none {disk} || exit 99\n"
+        f"{sys.executable} -c 'from mmoe_embed.cli import main; main()' {arguments}\n"
+        f"code=$?; find {disk} -name '*partial*' >&2; exit $code"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    if done.returncode == 99 or "unshare" in done.stderr:
+        pytest.skip("no right to mount a small disk")
+    assert done.returncode == 1, done.stderr
+    assert "disk is full" in done.stderr or "No space left" in done.stderr
+    assert "try: " in done.stderr
+    assert "partial" not in done.stderr
 
 
 @pytest.mark.gcc

@@ -59,7 +59,7 @@ class Models:
             model = self.model(scheme, dense)
             request = PlanRequest(expert_slots=slots, policy=policy, paging=paging)
             plan = plan_model(model, load_board("host_x86_64"), request)
-            write_files(emit_model(model, plan, "tiny").files, gen)
+            write_files(emit_model(model, plan).files, gen)
         return gen
 
     def host(

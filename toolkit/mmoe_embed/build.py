@@ -12,7 +12,7 @@ from rich.console import Console
 from mmoe_embed import __version__
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, read_record, write_record
-from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint, model_name
+from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
 from mmoe_embed.compile import Program, drop_objects, link_program
 from mmoe_embed.elf import bound_stack, check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
@@ -96,7 +96,7 @@ def _plan_probe(checkpoint: Checkpoint, board: Board, request: BuildRequest) -> 
 def _emit_and_link(
     request: BuildRequest, board: Board, toolchain: Toolchain, model: Quantized, plan: BoardPlan
 ) -> tuple[Emitted, Program]:
-    emitted = emit_model(model, plan, model_name(request.checkpoint), hash_sources())
+    emitted = emit_model(model, plan, hash_sources())
     write_files(emitted.files, request.output / "gen")
     return emitted, link_program(board, plan, toolchain, request.output)
 
@@ -114,7 +114,6 @@ def _identify_inputs(request: BuildRequest, checkpoint: Checkpoint, board: Board
         checkpoint.config.to_json(),
         checkpoint.generation.to_json(),
         checkpoint.tokenizer,
-        model_name(request.checkpoint),
         _read_prompts(request.checkpoint).decode("utf-8", "replace"),
         repr(board),
         request.scheme,
@@ -212,10 +211,11 @@ def _finish(
     quantized = folder / "quantized.safetensors"
     save_quantized(model, quantized)
     write_files({"arena.svg": draw_arena(model).encode()}, folder / "gen")
-    if prompts := _read_prompts(request.checkpoint):
-        write_files({PROMPTS: prompts}, folder)
+    prompts = _read_prompts(request.checkpoint)
+    write_files({PROMPTS: prompts} if prompts else {}, folder)
     sizes = read_sizes(program.elf)
     names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files)]
+    names += [PROMPTS] if prompts else []
     write_record(
         folder,
         {

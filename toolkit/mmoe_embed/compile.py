@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -14,13 +15,14 @@ import jinja2
 
 from mmoe_embed import __version__
 from mmoe_embed.board import Board
-from mmoe_embed.errors import FitError, ToolchainError
+from mmoe_embed.errors import FitError, ToolchainError, ToolkitError
 from mmoe_embed.plan import BoardPlan
 from mmoe_embed.port import describe_port
 from mmoe_embed.resources import firmware_dir, kernels_dir
 from mmoe_embed.toolchain import Toolchain, is_microcontroller, kernel_folders
 
 _COMPILE_TIMEOUT_S = 300
+_LEAST_FREE = 1 << 16  # a compiler that failed with less room than this failed for want of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,10 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]
     includes = [path for path in (gen, *port.includes, kernels_dir() / "include", *kernels) if path.is_dir()]
-    flags = (*toolchain.flags, *port.defines, *(f"-I{path}" for path in includes))
+    # debug information names sources without this machine's folders: the same inputs give the same image anywhere
+    roots = {firmware_dir(): "firmware", kernels_dir(): "kernels_cmsis", gen.absolute(): "gen", Path.cwd(): "."}
+    names = tuple(f"-ffile-prefix-map={path}={name}" for path, name in roots.items())
+    flags = (*toolchain.flags, *port.defines, *names, *(f"-I{path.absolute()}" for path in includes))
     flags = (*flags, *(f"-isystem{path}" for path in port.system_includes))
     if toolchain.name == "gcc":
         flags = (*flags, "-fcallgraph-info=su")
@@ -103,11 +108,15 @@ def _compile(toolchain: Toolchain, flags: tuple[str, ...], source: Path, objects
     output = objects / f"{stem}-{key}.o"
     if not output.is_file():
         partial = output.with_name("partial-" + output.name)
-        _run([*command, "-o", str(partial)], f"compiling {source.name}")
         graph = partial.with_suffix(".ci")
-        if graph.is_file():
-            os.replace(graph, output.with_suffix(".ci"))
-        os.replace(partial, output)
+        try:
+            _run([*command, "-o", str(partial)], f"compiling {source.name}", objects)
+            if graph.is_file():
+                os.replace(graph, output.with_suffix(".ci"))
+            os.replace(partial, output)
+        finally:
+            partial.unlink(missing_ok=True)
+            graph.unlink(missing_ok=True)
     return output
 
 
@@ -129,10 +138,12 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
         _run(
             [*toolchain.command, *toolchain.link, *extra, f"@{response.name}", *libraries, "-o", str(partial)],
             f"linking {elf.name} for {board.name}",
+            folder,
         )
+        os.replace(partial, elf)
     finally:
         os.unlink(response.name)
-    os.replace(partial, elf)
+        partial.unlink(missing_ok=True)
     return elf
 
 
@@ -158,13 +169,21 @@ def render_linker_script(board: Board, plan: BoardPlan) -> str:
     )
 
 
-def _run(command: list[str], what: str) -> None:
+def _run(command: list[str], what: str, folder: Path) -> None:
+    """Run a compiler that writes into `folder`."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise ToolchainError(f"{what} took longer than {_COMPILE_TIMEOUT_S} s", at=shlex.join(command[:3])) from None
     if done.returncode:
         output = (done.stderr or done.stdout).strip()
+        free = shutil.disk_usage(folder).free
+        if "No space left on device" in output or "NoSpaceLeft" in output or free < _LEAST_FREE:
+            raise ToolkitError(
+                f"{what}: the disk is full, {free} B are free",
+                at=str(folder),
+                try_="free some space, or another -o; then run the same command again: what was made is kept",
+            )
         if "overflowed by" in output or "will not fit in region" in output:
             lines = [line for line in output.splitlines() if "overflowed by" in line or "will not fit" in line]
             raise FitError(

@@ -105,7 +105,9 @@ def render_diagnosis(diagnosis: Diagnosis) -> str:
     lines.append(f"boards: {', '.join(diagnosis.boards)}")
     for finding in diagnosis.missing:
         lines.append(f"to get {finding.name} (for {finding.needed_for}): {finding.install}")
-    lines.append("ready" if diagnosis.ok else "not ready: something that everything needs is missing")
+    lacking = ", ".join(dict.fromkeys(finding.needed_for for finding in diagnosis.missing))
+    ready = f"ready, but not for {lacking}" if lacking else "ready"
+    lines.append(ready if diagnosis.ok else "not ready: something that everything needs is missing")
     return "\n".join(lines)
 
 

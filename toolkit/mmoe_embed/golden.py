@@ -11,11 +11,12 @@ from mmoe_embed.tokens import Tokens
 
 Floats = NDArray[np.float32]
 _TINY = np.float32(2.0**-64)
+_LIMIT = np.float32(2.0**60)
 _ONE = np.float32(1)
 
 
 class NumericError(ToolkitError):
-    """An activation is infinite or NaN; the runtime calls it MMOE_E_NUMERIC."""
+    """An activation is 2^60 or more in magnitude, or NaN; the runtime calls it MMOE_E_NUMERIC."""
 
 
 def sum_lanes(values: Floats) -> Floats:
@@ -66,11 +67,13 @@ def quantize(x: Floats) -> tuple[NDArray[np.int8], Floats]:
         (q, scale): int8 of x's shape, float32 of x's shape without the last axis.
 
     Raises:
-        NumericError: x holds an infinity or NaN.
+        NumericError: x holds a value of 2^60 or more in magnitude, or NaN.
     """
-    if not np.isfinite(x).all():
-        raise NumericError("an activation is infinite or NaN", try_="check the checkpoint's weights for huge values")
     largest = np.abs(x).max(axis=-1)
+    if not (largest < _LIMIT).all():  # NaN is not below anything
+        raise NumericError(
+            "an activation is 2^60 or more in magnitude, or NaN", try_="check the checkpoint's weights for huge values"
+        )
     zero = largest < _TINY
     safe = np.where(zero, _ONE, largest)
     scale = np.where(zero, np.float32(0), safe / np.float32(127))

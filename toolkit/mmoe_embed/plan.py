@@ -159,10 +159,13 @@ def choose_scheme(
     try:
         model = quantize_checkpoint(checkpoint, "int8")
         return model, plan_model(model, board, request, runtime)
-    except FitError:
+    except FitError as int8:
         model = quantize_checkpoint(checkpoint, "int4")
-        plan = plan_model(model, board, request, runtime)
-        return model, dataclasses.replace(plan, notes=(*plan.notes, "INT8 does not fit this board: INT4 was taken"))
+        try:
+            plan = plan_model(model, board, request, runtime)
+        except FitError as int4:
+            raise FitError(f"{int4.message}; this is INT4, INT8 needs more", at=int4.at, try_=int4.try_) from None
+        return model, dataclasses.replace(plan, notes=(*plan.notes, f"INT4 was taken, as in INT8 {int8.message}"))
 
 
 class _Room:
@@ -241,7 +244,12 @@ def plan_model(
         room.put(use, size, shorter)
 
     fixed = runtime.data + runtime.stack + arena_bytes + kv_bytes
-    limit = request.sram_bytes if request.sram_bytes is not None else None
+    limit = request.sram_bytes
+    if limit is not None and limit > (sram_bytes := _ram_free(_Room(board, model))):
+        raise UsageError(
+            f"--sram {limit} is more than {board.name} has: {sram_bytes} B",
+            try_=f"--sram {sram_bytes} or less, or a larger board",
+        )
     if limit is not None and fixed > limit:
         raise FitError(
             f"the model does not fit {limit} B of SRAM: needs {fixed} B without any expert ({fixed - limit} B over)",

@@ -67,6 +67,11 @@ class Quantized:
     matrices: Mapping[str, Matrix]
     floats: Mapping[str, NDArray[np.float32]]
 
+    @property
+    def name(self) -> str:
+        """How emitted files call the model: by what it is, never by where its files lay."""
+        return f"{self.config.model_type}-{self.model_id[:8]}"
+
     @functools.cached_property
     def model_id(self) -> str:
         """sha256 of the model's file, in hex: what a board must report to be running this model."""

@@ -48,11 +48,24 @@ def group() -> None:
     """Take a tiny Mixture-of-Experts model from PyTorch to a microcontroller, bit for bit."""
 
 
+def _name_verb(arguments: list[str]) -> str:
+    """The verb, and its subcommand where it has some, that a command line begins with; empty when there is none."""
+    names: list[str] = []
+    command: click.Command = group
+    for word in arguments:
+        child = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        if child is None:
+            break
+        names.append(word)
+        command = child
+    return " ".join(names)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; never returns, exits with the documented code."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         code = group.main(arguments, prog_name="mmoe-embed", standalone_mode=False)
     except BaseException as error:
-        code = report_failure(error, as_json="--json" in arguments)
+        code = report_failure(error, _name_verb(arguments), as_json="--json" in arguments)
     sys.exit(code if isinstance(code, int) else 0)

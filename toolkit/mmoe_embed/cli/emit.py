@@ -5,7 +5,7 @@ from pathlib import Path
 import rich_click as click
 
 from mmoe_embed.board import load_board
-from mmoe_embed.checkpoint import load_checkpoint, model_name
+from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.options import (
     board_option,
     check_output,
@@ -40,7 +40,7 @@ def command(
     model, plan = choose_scheme(
         load_checkpoint(checkpoint), target, scheme, plan_request(expert_slots, sram_bytes, policy)
     )
-    emitted = emit_model(model, plan, model_name(checkpoint), hash_sources())
+    emitted = emit_model(model, plan, hash_sources())
     write_files(emitted.files, check_output(output))
     files = {name: len(content) for name, content in emitted.files.items()}
     lines = [f"{output}: model {model.model_id[:16]}, build {emitted.build_id[:16]}"]

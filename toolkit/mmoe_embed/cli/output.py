@@ -86,9 +86,8 @@ def wants_json() -> bool:
     return bool(ctx and ctx.meta.get("mmoe_embed.json"))
 
 
-def report_failure(error: BaseException, *, as_json: bool) -> int:
-    """Print an error as the house does it and return the exit code: 1..6, or 130 when interrupted."""
-    ctx_path = " ".join(a for a in sys.argv[1:3] if not a.startswith("-"))
+def report_failure(error: BaseException, verb: str, *, as_json: bool) -> int:
+    """Print an error of a verb as the house does it and return the exit code: 1..6, or 130 when interrupted."""
     at = try_ = ""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
@@ -113,7 +112,7 @@ def report_failure(error: BaseException, *, as_json: bool) -> int:
         message, code = f"{type(error).__name__}: {error}", 1
         try_ = "this is a bug of mmoe-embed: please report it with the traceback below"
     if as_json:
-        _print_envelope(ctx_path, code, {}, {"message": message, "at": at, "try": try_})
+        _print_envelope(verb, code, {}, {"message": message, "at": at, "try": try_})
     else:
         print(f"Error: {ToolkitError(message, at=at, try_=try_)}", file=sys.stderr)
     if try_.startswith("this is a bug") or os.environ.get("MMOE_EMBED_TRACEBACK"):

@@ -9,6 +9,7 @@ import rich_click as click
 from mmoe_embed.board import Board
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
 from mmoe_embed.cli.output import Result, console, verb, wants_json
+from mmoe_embed.errors import UsageError
 from mmoe_embed.prompt import stream_answer
 from mmoe_embed.serial.client import BoardClient, StatusError, TextTooLongError
 from mmoe_embed.validate_report import describe_cost
@@ -24,11 +25,13 @@ _REFUSED = (-2, -10)  # this prompt does not fit; the next one may
 def command(build: Path, prompt: str | None, port: str | None, baud: int | None, verbose: bool) -> Result:
     """Send PROMPT to the board that runs BUILD and print its answer as it comes.
 
-    Without PROMPT every line of standard input is a request; each gets one line of output.
+    Without PROMPT every line of standard input that is not empty is a request; each gets one line of output.
     """
+    if prompt is not None and not prompt.strip():
+        raise UsageError("PROMPT is empty", try_="give a request, or none to read requests from standard input")
     answers = []
     with open_build(build, port, baud) as (_, board, client):
-        for number, request in enumerate([prompt] if prompt is not None else _read_requests(), start=1):
+        for number, request in [(1, prompt)] if prompt is not None else _read_requests():
             if verbose:
                 client.reset(clear_statistics=True)
             answer, error = _answer(client, request)
@@ -42,12 +45,13 @@ def command(build: Path, prompt: str | None, port: str | None, baud: int | None,
     return Result({"answers": answers}, exit_code=1 if failed else 0)
 
 
-def _read_requests() -> Iterator[str]:
+def _read_requests() -> Iterator[tuple[int, str]]:
+    """(line number, request) of standard input."""
     if sys.stdin.isatty():
         console.print("one request a line, Ctrl-D ends", style="dim")
-    for line in sys.stdin:
+    for number, line in enumerate(sys.stdin, start=1):
         if request := line.strip():
-            yield request
+            yield number, request
 
 
 def _answer(client: BoardClient, request: str) -> tuple[str, str]:

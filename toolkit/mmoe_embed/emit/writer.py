@@ -36,13 +36,12 @@ def build_identity(model: Quantized, plan: BoardPlan, sources_sha256: str = "") 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def emit_model(model: Quantized, plan: BoardPlan, name: str, sources_sha256: str = "") -> Emitted:
+def emit_model(model: Quantized, plan: BoardPlan, sources_sha256: str = "") -> Emitted:
     """Render the C of a model.
 
     Args:
         model: the quantized model.
         plan: its plan, for the same model.
-        name: how people call the model; it appears in comments and in `profile%`.
         sources_sha256: of the C sources the files will be built with; part of the build identity.
 
     Returns:
@@ -67,7 +66,7 @@ def emit_model(model: Quantized, plan: BoardPlan, name: str, sources_sha256: str
     empty = PageMatrix(0, 0, 0, 0, 0, 0)
     context = {
         "abi": ABI,
-        "name": name,
+        "name": model.name,
         "version": __version__,
         "plan": plan,
         "config": config,

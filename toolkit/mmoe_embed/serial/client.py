@@ -22,7 +22,7 @@ STATUS_TEXT = {
     -1: "an argument is out of range (MMOE_E_ARGUMENT)",
     -2: "the context is full (MMOE_E_CONTEXT)",
     -3: "the token is not in the vocabulary (MMOE_E_TOKEN)",
-    -4: "an activation is infinite or NaN (MMOE_E_NUMERIC)",
+    -4: "an activation is too large or NaN (MMOE_E_NUMERIC)",
     -5: "an expert page does not match its CRC-32 (MMOE_E_PAGE_CRC)",
     -6: "the expert storage failed or read short (MMOE_E_PAGE_READ)",
     -7: "the expert storage did not finish in time (MMOE_E_PAGE_TIMEOUT)",
