@@ -60,8 +60,8 @@ static void fill(float *to, uint32_t n, uint32_t kind) {
         case 0: case 1: case 2: break;
         case 3: v *= 0x1p-62f; break;
         case 4: v *= 0x1p-120f; break;
-        case 5: v *= 0x1p60f; break;
-        case 6: v = mmoe_float((random_bits() & 0x80FFFFFFu) | below(2) << 23 | below(190) << 23); break;
+        case 5: v *= 0x1p57f; break;
+        case 6: v = mmoe_float((random_bits() & 0x80FFFFFFu) | below(2) << 23 | below(186) << 23); break;
         case 7: v = below(3) ? 0.0f : -0.0f; break;
         case 8: v = below(2) ? 1.0f : -1.0f; break;
         case 9: v *= (i & 31) ? 0x1p-130f : 1.0f; break;
