@@ -9,7 +9,7 @@ import pytest
 from emitted import Models, require_tool
 from images import MACHINES, WARNINGS, ZIG, build_image, include_flags, run, sources
 
-from mmoe_embed.elf import bound_stack
+from mmoe_embed.elf import bound_stack, count_pushes
 
 MODEL_HEADER = """
 #include "mmoe_runtime.h"
@@ -88,8 +88,26 @@ def test_stack_is_bounded_and_nothing_recurses(models: Models, tmp_path: Path) -
     build_image(models.emit(3), tmp_path / "image.elf", MACHINES["mps2-an386"], flags=("-O2", "-fcallgraph-info=su"))
     graphs = [*tmp_path.glob("*.ci"), *(models.folder / "objects").glob("*/*.ci")]
     assert graphs
-    bound = bound_stack(graphs, "Reset_Handler", {"mmoe_step": ("step",)})
+    pushed = count_pushes(tmp_path / "image.elf")
+    bound = bound_stack(graphs, "Reset_Handler", {"mmoe_step": ("step",)}, pushed)
     assert 300 < bound < 2048
+
+
+@pytest.mark.arm
+def test_functions_written_in_assembly_count_for_what_they_push(tmp_path: Path) -> None:
+    require_tool("arm-none-eabi-gcc")
+    source = tmp_path / "naked.c"
+    source.write_text(
+        'void inner(void); __attribute__((naked)) void inner(void) { __asm__("push {r4-r11, lr}\\n push {r2-r4}\\n '
+        'vpush {d8-d15}\\n sub sp, #16\\n str r3, [sp, #-4]!\\n ldr.w r0, [r1, #180]\\n add sp, #96\\n pop {r4-r11, pc}"); }\n'
+        "void outer(void); void outer(void) { inner(); }\n"
+    )
+    run(["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-O2", "-nostdlib",
+         "-fcallgraph-info=su", "-Wl,-e,outer", "-o", tmp_path / "naked.elf", source], cwd=tmp_path)  # fmt: skip
+    pushed = count_pushes(tmp_path / "naked.elf")
+    assert pushed["inner"] == 36 + 12 + 64 + 16 + 4
+    assert pushed["outer"] == 0
+    assert bound_stack(tmp_path.glob("*.ci"), "outer", {}, pushed) == 132
 
 
 @pytest.mark.gcc

@@ -14,7 +14,7 @@ from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, read_record, write_record
 from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
 from mmoe_embed.compile import Program, drop_objects, link_program
-from mmoe_embed.elf import bound_stack, check_symbols, read_sizes
+from mmoe_embed.elf import bound_stack, check_symbols, count_pushes, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
 from mmoe_embed.errors import MismatchError, UsageError
 from mmoe_embed.plan import BoardPlan, PlanRequest, RuntimeBytes, choose_scheme, draw_arena
@@ -195,7 +195,7 @@ def _bound(program: Program) -> int:
     """Stack bound of the image, or 0 where the compiler does not write call graphs."""
     if not program.call_graphs:
         return 0
-    return bound_stack(program.call_graphs, "Reset_Handler", program.indirect_calls)
+    return bound_stack(program.call_graphs, "Reset_Handler", program.indirect_calls, count_pushes(program.elf))
 
 
 def _finish(
