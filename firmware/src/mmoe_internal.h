@@ -158,7 +158,7 @@ void mmoe_session_greet(void);
 
 /* Empties the context and runs prefix, text and suffix. *tokens: how many that were. */
 mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t length, uint32_t *tokens);
-/* The next token of the answer; *done 1: there is none, *token ended it. MMOE_E_TEXT when no prompt is running. */
+/* The next token of the answer; *done 1: there is none, *token ended it. MMOE_E_NO_PROMPT when no prompt is running. */
 mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done);
 
 /* --- runtime.c ------------------------------------------------------------------------------------------------------------ */

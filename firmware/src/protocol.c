@@ -98,7 +98,7 @@ mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t l
 mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done) {
     const mmoe_model *model = s->rt->model;
     if (s->ready != MMOE_OK) return s->ready;
-    if (!s->generating) return MMOE_E_TEXT;
+    if (!s->generating) return MMOE_E_NO_PROMPT;
     *token = s->next_token;
     *done = s->ended || s->next_token == model->stop_token || s->generated >= model->max_new_tokens;
     if (*done) return MMOE_OK;

@@ -14,7 +14,8 @@ typedef enum {
     MMOE_E_PAGE_TIMEOUT = -7, /* the storage driver did not finish in time */
     MMOE_E_IMAGE = -8,        /* the expert image is not the one this firmware was built with */
     MMOE_E_UNSUPPORTED = -9,  /* unknown request type */
-    MMOE_E_TEXT = -10,        /* the text has more tokens than fit, or a prompt is not running */
+    MMOE_E_TEXT = -10,        /* the text has no tokens, or more than fit */
+    MMOE_E_NO_PROMPT = -11,   /* an answer was asked for and no prompt is running */
 } mmoe_status;
 
 #endif

@@ -169,7 +169,7 @@ def test_full_context_and_wrong_arguments_are_named(models: Models) -> None:
             client.step(token)
         with pytest.raises(StatusError, match="MMOE_E_CONTEXT"):
             client.step(1)
-        with pytest.raises(StatusError, match="MMOE_E_TEXT"):
+        with pytest.raises(StatusError, match="MMOE_E_NO_PROMPT"):
             client.next_token()  # a step ends a prompt
         with pytest.raises(StatusError, match="MMOE_E_TEXT"):
             client.prompt("many words " * 60)

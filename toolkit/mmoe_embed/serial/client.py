@@ -28,7 +28,8 @@ STATUS_TEXT = {
     -7: "the expert storage did not finish in time (MMOE_E_PAGE_TIMEOUT)",
     -8: "the expert image is not the one this firmware was built with (MMOE_E_IMAGE)",
     -9: "the firmware does not know this request (MMOE_E_UNSUPPORTED)",
-    -10: "the text has more tokens than fit, or no prompt is running (MMOE_E_TEXT)",
+    -10: "the text has no tokens, or more than fit (MMOE_E_TEXT)",
+    -11: "no prompt is running (MMOE_E_NO_PROMPT)",
 }
 _STATUS_HINT = {
     -2: "reset first, or use a model with a longer context",
@@ -36,6 +37,7 @@ _STATUS_HINT = {
     -8: "flash the build again: image and firmware belong together",
     -9: "flash a build of this version of mmoe-embed",
     -10: "a shorter prompt",
+    -11: "send a prompt first; a reset or a step ends the one that ran",
 }
 
 
