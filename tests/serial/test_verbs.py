@@ -46,7 +46,7 @@ def test_run_pipe_one_answer_a_line(board: FakeBoard, build: Path, run: Run, mon
     monkeypatch.setattr("sys.stdin", io.StringIO("hello\n\nthis is far too long for it\nabc\n"))
     code, out, err = run("run", str(build), "--port", board.url)
     assert (code, out) == (1, "lleh\n\ncba\n")
-    assert "line 2: prompt failed on the board" in err.replace("\n", " ")
+    assert "line 3: prompt failed on the board" in err.replace("\n", " ")
 
 
 def test_run_json(board: FakeBoard, build: Path, run: Run) -> None:
