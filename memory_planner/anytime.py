@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from memory_planner import native
-from memory_planner.baselines import BASELINES, WITHOUT_PINS
+from memory_planner.baselines import BASELINES, WITHOUT_PINS, plan_usmp_hill
 from memory_planner.first_fit import ORDERS, place_in_order
 from memory_planner.layout import Layout, bound_load
 from memory_planner.local_search import improve_order
@@ -19,14 +19,17 @@ from memory_planner.options import TECHNIQUES, SearchOptions
 from memory_planner.plan import Attempt
 
 # Strategies of the core, see planner.h; (strategy, weights on) in the order of their measured worth.
-STRATEGIES = ((1, True), (0, False), (3, True), (1, False), (2, True), (5, False), (0, True), (2, True), (4, False))
+STRATEGIES = ((1, True), (5, False), (1, False), (0, True), (3, True), (4, False), (2, True), (3, False), (2, False))
 CLASSIC = 5
-KEYS = ("TWA", "WA", "A", "WAT", "T", "L", "TAW", "U", "WA", "S", "TWA", "UT", "WAT", "LT", "R", "TAW", "W", "TS", "WA")
-CLASSIC_KEYS = ("WAT", "TAW", "TWA")
+# Orders of trial, see planner.h: D length of life, V size times it, T load of the fullest section, W and A the same in
+# sections, S size, L birth, U death. Nearly all that is solved is solved by D or T first.
+KEYS = ("TDV", "TDV", "DV", "DV", "TVD", "TVD", "TUD", "V", "WA", "TLD", "A")
+CLASSIC_KEYS = ("TDV", "DVT", "TVD")
 # Where between bound and incumbent the trials aim, in 64ths; 63 is just below the incumbent.
 AIMS = (16, 24, 63, 12, 32, 16, 0, 20, 40, 24, 63, 8, 28)
 BOUND_TRIALS = 48  # at the bound alone before the trials spread out
 TRIAL_NODES = 1000
+QUICK = 500  # buffers; up to here every cheap baseline is tried, whatever the deadline says: milliseconds
 SLOW_BASELINES = 3000  # buffers; above, the baselines written in Python are left out
 LARGE = 3000  # buffers; above, re-ordering comes first and has most of the time
 EXACT_LIMIT = 25_000  # buffers; above, one placement of the exact search costs too much
@@ -41,6 +44,7 @@ class Incumbent:
     peak: int = 2**62
     offset: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
     tried: list[Attempt] = field(default_factory=list)
+    baselines_asked: bool = False
 
     @property
     def closed(self) -> bool:
@@ -83,13 +87,15 @@ def minimise_peak(layout: Layout, deadline: float, options: SearchOptions, start
     with Alarm(deadline - time.perf_counter()) as alarm:
         if options.exact and layout.count <= EXACT_LIMIT and not best.closed:
             search_exactly(best, alarm, options)
+        if not best.baselines_asked and layout.count <= QUICK:
+            try_baselines(best, None)
         if options.local_search and not best.closed and not alarm.rang:
             improve_order(best, alarm)
     return best
 
 
 def try_first_fits(best: Incumbent, deadline: float, options: SearchOptions) -> None:
-    """The portfolio; it stops at the bound, and past the deadline once there is one packing."""
+    """The portfolio; it stops at the bound, and past the deadline once there is one packing of a large problem."""
     layout = best.layout
     names = list(ORDERS) if options.first_fits else ["size"]
     for name in names:
@@ -97,20 +103,23 @@ def try_first_fits(best: Incumbent, deadline: float, options: SearchOptions) -> 
             cpu = time.process_time()
             _, offset = place_in_order(layout, ORDERS[name](layout), best_fit)
             best.offer(f"{'best' if best_fit else 'first'}_fit_{name}", offset, "", time.process_time() - cpu)
-            if best.closed or time.perf_counter() > deadline:
+            if best.closed or (layout.count > QUICK and time.perf_counter() > deadline):
                 return
 
 
-def try_baselines(best: Incumbent, alarm: Alarm) -> None:
-    """What other tools would answer: never be worse."""
+def try_baselines(best: Incumbent, alarm: Alarm | None) -> None:
+    """What other tools would answer: never be worse. Without an alarm only those that take a moment."""
+    best.baselines_asked = True
     pinned = bool((best.layout.pin >= 0).any())
     for name, plan in BASELINES.items():
         if name.startswith(("ff_", "tflm", "xla_")) or (pinned and name in WITHOUT_PINS):
             continue  # the first are in the portfolio already
-        if best.closed or alarm.rang:
+        if best.closed or (alarm is not None and alarm.rang):
             return
+        if plan is plan_usmp_hill and alarm is None:
+            continue
         cpu = time.process_time()
-        _, offset = plan(best.layout)
+        _, offset = plan_usmp_hill(best.layout, alarm=alarm) if plan is plan_usmp_hill else plan(best.layout)
         best.offer(name, offset, "", time.process_time() - cpu)
 
 
@@ -131,8 +140,8 @@ def trials(options: SearchOptions) -> Iterator[tuple[int, int, str, int, bool]]:
     number = 0
     while True:
         strategy, weights = STRATEGIES[number % len(STRATEGIES)] if options.sections else (CLASSIC, False)
-        keys = CLASSIC_KEYS[number % 3] if strategy == CLASSIC else KEYS[(number * 7 + number // len(KEYS)) % len(KEYS)]
-        yield number, strategy, keys, luby(number // len(STRATEGIES) + 1), weights
+        # every strategy meets every order: their counts have no common divisor
+        yield number, strategy, KEYS[number % len(KEYS)], luby(number // len(STRATEGIES) + 1), weights
         number += 1
 
 
@@ -163,7 +172,14 @@ class Scheduler:
         self.picked = crowded_part(best)
         x, p = best.layout, self.picked
         self.instance = Instance(
-            x.lower[p], x.upper[p], x.size[p], x.alignment[p], x.pin[p], options.memory_limit_bytes, options.mask
+            x.lower[p],
+            x.upper[p],
+            x.size[p],
+            x.alignment[p],
+            x.pin[p],
+            x.span[p],
+            options.memory_limit_bytes,
+            options.mask,
         )
         best.raise_bound(self.instance.load, "load", 0.0)
         self.lanes: dict[int, Lane] = {}
@@ -203,7 +219,7 @@ class Scheduler:
         """The unrestarted search of this turn: at the bound by two strategies, and just below the incumbent."""
         slot = turn % 2
         strategy = (0 if slot == 0 else 1) if self.options.sections else CLASSIC
-        keys = ("TWA", "WAT")[slot] if self.options.sections else CLASSIC_KEYS[turn % 3]
+        keys = ("TDV", "DVT")[slot] if self.options.sections else CLASSIC_KEYS[turn % 3]
         key = slot if self.options.sections else turn % 3
         lane = self.lanes.get(key)
         if lane is None or not self.best.bound <= lane.search.capacity < self.best.peak:
@@ -216,7 +232,6 @@ class Scheduler:
         threads = max(1, self.options.threads)
         source = trials(self.options)
         turn = 0
-        asked = False
         with ThreadPoolExecutor(threads) as pool:
             while not self.best.closed and not self.alarm.rang:
                 jobs: list[tuple[Search, int, str]] = []
@@ -232,8 +247,7 @@ class Scheduler:
                         jobs.append((search, nodes * budget, f"trial_{strategy}{keys}{number}"))
                     turn += 1
                 self.run_round(pool, jobs)
-                if turn > BOUND_TRIALS and not asked and self.best.layout.count <= SLOW_BASELINES:
-                    asked = True
+                if turn > BOUND_TRIALS and not self.best.baselines_asked and self.best.layout.count <= SLOW_BASELINES:
                     try_baselines(self.best, self.alarm)
 
     def run_round(self, pool: ThreadPoolExecutor, jobs: list[tuple[Search, int, str]]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from memory_planner.first_fit import ORDERS, count_conflicts, order_last_added, place_in_order, sort_by
 from memory_planner.layout import Layout
-from memory_planner.native import Int32s, Int64s
+from memory_planner.native import Alarm, Int32s, Int64s
 
 Result = tuple[int, Int64s]
 
@@ -89,19 +89,20 @@ def plan_usmp_conflicts(layout: Layout) -> Result:
     return stack_in_order(layout, sort_by(-count_conflicts(layout), -layout.size))
 
 
-def plan_usmp_hill(layout: Layout, attempts: int = 500) -> Result:
+def plan_usmp_hill(layout: Layout, attempts: int = 500, alarm: Alarm | None = None) -> Result:
     """In the manner of TVM's hill climbing: swap a buffer at the peak with one that overlaps it, keep the best."""
     rng = random.Random(0)
     order = sort_by(-layout.size).tolist()
-    near = [set(overlaps(layout, b).tolist()) for b in range(layout.count)]
     peak, offset = place_in_order(layout, np.array(order, np.int32))
     best = (peak, offset)
     for attempt in range(attempts if layout.count > 1 else 0):
-        top = [b for b in range(layout.count) if offset[b] + layout.size[b] == peak]
+        if alarm is not None and alarm.rang:
+            break
+        top = np.flatnonzero(offset + layout.size == peak).tolist()
         b = rng.choice(top)
         place = {c: i for i, c in enumerate(order)}
-        earlier = [c for c in near[b] if place[c] < place[b]] or sorted(near[b]) or [b]
-        c = rng.choice(sorted(earlier))
+        near = overlaps(layout, b).tolist()
+        c = rng.choice([c for c in near if place[c] < place[b]] or near or [b])
         trial = list(order)
         trial[place[b]], trial[place[c]] = c, b
         new_peak, new_offset = place_in_order(layout, np.array(trial, np.int32))

@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from memory_planner.errors import MissingLibraryError
 
-ABI = 2
+ABI = 3
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+Float64s = npt.NDArray[np.float64]
 
 RUNNING, FOUND, NONE = 0, 1, 2
-KEYS = {"W": 1, "A": 2, "T": 3, "S": 4, "L": 5, "U": 6, "R": 7}
+KEYS = {"W": 1, "A": 2, "T": 3, "S": 4, "L": 5, "U": 6, "R": 7, "D": 8, "V": 9}
 
 
 def library_paths() -> list[Path]:
@@ -67,10 +68,11 @@ def is_available() -> bool:
 
 def declare(library: ctypes.CDLL) -> None:
     longs = np.ctypeslib.ndpointer(np.int64, flags="C_CONTIGUOUS")
+    doubles = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
     ints = np.ctypeslib.ndpointer(np.int32, flags="C_CONTIGUOUS")
     handle, i32, i64, u32 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_uint32
     signatures: dict[str, tuple[Any, list[Any]]] = {
-        "mp_instance_create": (handle, [i32, longs, longs, longs, longs, longs, i64, u32]),
+        "mp_instance_create": (handle, [i32, longs, longs, longs, longs, longs, doubles, i64, u32]),
         "mp_instance_destroy": (None, [handle]),
         "mp_instance_load": (i64, [handle]),
         "mp_instance_section_count": (i32, [handle]),
@@ -116,12 +118,20 @@ class Instance:
     """Sections and neighbours of a set of buffers, in the core's memory."""
 
     def __init__(
-        self, lower: Int64s, upper: Int64s, size: Int64s, alignment: Int64s, pin: Int64s, memory_limit: int, mask: int
+        self,
+        lower: Int64s,
+        upper: Int64s,
+        size: Int64s,
+        alignment: Int64s,
+        pin: Int64s,
+        span: Float64s,
+        memory_limit: int,
+        mask: int,
     ) -> None:
         self.library = load_library()
         self.count = len(size)
         self.handle = self.library.mp_instance_create(
-            self.count, lower, upper, size, alignment, pin, memory_limit, mask
+            self.count, lower, upper, size, alignment, pin, span, memory_limit, mask
         )
         if not self.handle:
             raise MemoryError(f"{self.count} buffers do not fit the planner's memory limit of {memory_limit} B")

@@ -14,6 +14,7 @@ TECHNIQUES = {
     "weights": 1 << 6,
     "support": 1 << 7,
     "cliques": 1 << 8,
+    "rerank": 1 << 9,
 }
 
 
@@ -33,6 +34,7 @@ class SearchOptions:
         weights: branch where contradictions were met before.
         support: a buffer rests on the floor or on another one.
         cliques: keep only sections that no other contains.
+        rerank: an order by the fullest section counts anew in every independent time range.
         sections: branch on a section chosen by its candidates; off: on the lowest buffer anywhere.
         restarts: short trials with varied orders; off: one search with saved state.
         bound_first: probe the lower bound before anything between it and the incumbent.
@@ -52,6 +54,7 @@ class SearchOptions:
     weights: bool = True
     support: bool = True
     cliques: bool = True
+    rerank: bool = True
     sections: bool = True
     restarts: bool = True
     bound_first: bool = True

@@ -135,8 +135,8 @@ static int64_t divisor(int64_t a, int64_t b) {
 }
 
 mp_instance *mp_instance_create(int32_t count, const int64_t *lower, const int64_t *upper, const int64_t *size,
-                                const int64_t *alignment, const int64_t *pin, int64_t memory_limit,
-                                uint32_t techniques) {
+                                const int64_t *alignment, const int64_t *pin, const double *span,
+                                int64_t memory_limit, uint32_t techniques) {
     mp_instance *in = calloc(1, sizeof *in);
     if (in == NULL) return NULL;
     in->count = count;
@@ -146,10 +146,11 @@ mp_instance *mp_instance_create(int32_t count, const int64_t *lower, const int64
     in->pad = mp_alloc(&in->budget, n, sizeof *in->pad);
     in->alignment = mp_alloc(&in->budget, n, sizeof *in->alignment);
     in->pin = mp_alloc(&in->budget, n, sizeof *in->pin);
+    in->span = mp_alloc(&in->budget, n, sizeof *in->span);
     in->lo = mp_alloc(&in->budget, n, sizeof *in->lo);
     in->hi = mp_alloc(&in->budget, n, sizeof *in->hi);
-    if (in->size == NULL || in->pad == NULL || in->alignment == NULL || in->pin == NULL || in->lo == NULL ||
-        in->hi == NULL) {
+    if (in->size == NULL || in->pad == NULL || in->alignment == NULL || in->pin == NULL || in->span == NULL ||
+        in->lo == NULL || in->hi == NULL) {
         mp_instance_destroy(in);
         return NULL;
     }
@@ -160,6 +161,7 @@ mp_instance *mp_instance_create(int32_t count, const int64_t *lower, const int64
         in->pad[b] = in->size[b] - size[b];
         in->alignment[b] = alignment[b];
         in->pin[b] = pin[b];
+        in->span[b] = span[b];
         if (size[b] < 1 || alignment[b] < 1 || lower[b] >= upper[b]) {
             mp_instance_destroy(in);
             return NULL;
@@ -179,6 +181,7 @@ void mp_instance_destroy(mp_instance *in) {
     free(in->loose);
     free(in->alignment);
     free(in->pin);
+    free(in->span);
     free(in->lo);
     free(in->hi);
     free(in->start);

@@ -14,6 +14,7 @@ struct mp_instance {
     int64_t *pad;         /* per buffer, what the rounding added; free at the top of a packing */
     int64_t *alignment;   /* per buffer, >= 1 */
     int64_t *pin;         /* per buffer, < 0: free */
+    double *span;         /* per buffer, length of life */
     int32_t *lo, *hi;     /* per buffer, sections [lo, hi) */
     int64_t *start;       /* per section, first index in member; one more at the end */
     int64_t *load;        /* per section, sum of sizes */

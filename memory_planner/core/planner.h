@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MP_ABI 2
+#define MP_ABI 3
 
 enum mp_status {
     MP_OK = 0,
@@ -30,6 +30,7 @@ enum mp_technique {
     MP_TECH_WEIGHTS = 1 << 6,        /* prefer sections where contradictions were met */
     MP_TECH_SUPPORT = 1 << 7,        /* a buffer rests on the floor or on another one */
     MP_TECH_CLIQUES = 1 << 8,        /* keep only the maximal sections */
+    MP_TECH_RERANK = 1 << 9,         /* an order by MP_KEY_TOTAL counts anew in every independent part */
 };
 
 /* How the section to branch on is chosen. */
@@ -53,6 +54,8 @@ enum mp_key {
     MP_KEY_LOWER = 5,   /* earlier birth first */
     MP_KEY_UPPER = 6,   /* later death first */
     MP_KEY_RANDOM = 7,  /* by the seed */
+    MP_KEY_SPAN = 8,    /* length of life, more first */
+    MP_KEY_VOLUME = 9,  /* size * length of life, more first */
 };
 
 typedef struct mp_instance mp_instance;
@@ -60,10 +63,10 @@ typedef struct mp_search mp_search;
 
 int mp_abi(void);
 
-/* Lifetimes [lower, upper) half-open. pin[i] < 0 leaves buffer i free. Returns NULL without memory. */
+/* Lifetimes [lower, upper) half-open; span is their length in the caller's clock. pin[i] < 0 leaves buffer i free. Returns NULL without memory. */
 mp_instance *mp_instance_create(int32_t count, const int64_t *lower, const int64_t *upper, const int64_t *size,
-                                const int64_t *alignment, const int64_t *pin, int64_t memory_limit,
-                                uint32_t techniques);
+                                const int64_t *alignment, const int64_t *pin, const double *span,
+                                int64_t memory_limit, uint32_t techniques);
 void mp_instance_destroy(mp_instance *instance);
 int64_t mp_instance_load(const mp_instance *instance);
 int32_t mp_instance_section_count(const mp_instance *instance);

@@ -178,7 +178,7 @@ static enum pick choose(mp_search *s, const frame *f, int32_t *chosen) {
         for (int64_t i = in->near_start[b]; i < in->near_start[b + 1]; ++i) {
             int32_t c = in->near[i];
             if (s->offset[c] >= 0) {
-                swapped |= s->kind[c] == s->kind[b] && in->size[c] > in->size[b] &&
+                swapped |= s->kind[c] == s->kind[b] && s->order[c] > s->order[b] &&
                            s->offset[c] + in->size[c] == s->head[b];
                 continue;
             }
@@ -230,6 +230,8 @@ static int open_part(mp_search *s) {
     part p = s->parts[s->part_head];
     s->part_head = p.next;
     push_frame(s, p.parent, p.first, p.last);
+    if (p.parent >= 0 && (p.first != s->frames[p.parent].first || p.last != s->frames[p.parent].last))
+        mp_rerank_part(s, p.first, p.last);
     return 1;
 }
 

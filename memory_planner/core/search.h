@@ -23,6 +23,12 @@ typedef struct {
     int32_t first, last, parent, next;
 } part;
 
+typedef struct {
+    int64_t total; /* bytes left in the fullest section of the buffer */
+    int64_t tie;
+    int32_t buffer;
+} part_item;
+
 struct mp_search {
     const mp_instance *in;
     int64_t capacity;
@@ -43,7 +49,10 @@ struct mp_search {
     int64_t *after_start;/* per buffer, first index in after; NULL without a guide */
     int32_t *after;      /* buffers that a guide puts right above it */
     int32_t *kind;       /* per buffer: number shared by buffers over the same sections that may be swapped */
-    int32_t *rank;       /* per buffer: place in the static order, low first */
+    int64_t *rank;       /* per buffer: place in the order of trial, low first */
+    int64_t *order;      /* per buffer: its rank at the beginning, by which symmetric ones are told apart */
+    int64_t *tie;        /* per buffer: its place among those of equal total; NULL where the order stays as it is */
+    part_item *part_items;
 
     int32_t *member;     /* per section: unplaced buffers first, by head */
     int32_t *alive;      /* per section: number of unplaced buffers */
@@ -78,7 +87,12 @@ void mp_write(mp_search *s, int64_t *address, int64_t value);
 int mp_propagate(mp_search *s, int ok);
 void mp_queue_section(mp_search *s, int32_t section);
 /* Static order of the buffers by the packed keys. Returns MP_OK or MP_NO_MEMORY. */
-int mp_rank_buffers(const mp_instance *in, uint32_t keys, uint32_t seed, int32_t *rank);
+int mp_rank_buffers(const mp_instance *in, uint32_t keys, uint32_t seed, int64_t *rank);
+/* Rank the unplaced buffers of an independent part by the bytes left in it; nothing where keys do not begin with
+ * MP_KEY_TOTAL. */
+int mp_prepare_rerank(mp_search *s, uint32_t keys, uint32_t seed, int64_t *budget);
+void mp_rerank_part(mp_search *s, int32_t first, int32_t last);
+
 
 /* Keep the vertical order of the buffers with guide[i] >= 0. Returns MP_OK or MP_NO_MEMORY. */
 int mp_follow_guide(mp_search *s, const int64_t *guide, int64_t *budget);

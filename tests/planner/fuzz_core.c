@@ -31,6 +31,7 @@ int main(int argc, char **argv) {
         int64_t lower[MOST + 1], upper[MOST + 1], size[MOST + 1], alignment[MOST + 1], pin[MOST + 1], offset[MOST + 1];
         int64_t guide[MOST + 1], largest = draw(3) ? 30 : (int64_t)1 << 50;
         int32_t order[MOST + 1];
+        double life[MOST + 1];
         for (int i = 0; i < n; ++i) {
             lower[i] = draw(span) - 5;
             upper[i] = lower[i] + 1 + draw(span);
@@ -38,10 +39,11 @@ int main(int argc, char **argv) {
             alignment[i] = draw(4) ? 1 : (int64_t)1 << draw(5);
             pin[i] = draw(60) ? -1 : draw(9) * alignment[i];
             order[i] = n - 1 - i;
+            life[i] = (double)(upper[i] - lower[i]);
         }
         if (n > 0 && draw(40) == 0) upper[0] = lower[0]; /* broken: must be refused */
         int64_t limit = draw(20) ? (int64_t)1 << 30 : draw(20000);
-        mp_instance *in = mp_instance_create(n, lower, upper, size, alignment, pin, limit, (uint32_t)draw(512));
+        mp_instance *in = mp_instance_create(n, lower, upper, size, alignment, pin, life, limit, (uint32_t)draw(1024));
         if (in == NULL) continue;
         int64_t peak = mp_first_fit(n, lower, upper, size, alignment, pin, order, (int)draw(2), offset);
         int pinned = 0;
@@ -50,7 +52,7 @@ int main(int argc, char **argv) {
         for (int i = 0; i < n; ++i) guide[i] = draw(3) && !pinned ? offset[i] : -1;
         for (int run = 0; run < 4; ++run) {
             int64_t capacity = mp_instance_load(in) + (run ? draw(1 + peak / 8) : 0);
-            uint32_t keys = (uint32_t)draw(8) + ((uint32_t)draw(8) << 4), techniques = (uint32_t)draw(512);
+            uint32_t keys = (uint32_t)draw(10) + ((uint32_t)draw(10) << 4), techniques = (uint32_t)draw(1024);
             mp_search *s = mp_search_create_guided(in, capacity, (int)draw(MP_STRATEGY_COUNT), keys, (uint32_t)run,
                                                    techniques, run == 3 ? guide : NULL);
             if (s == NULL) continue;
