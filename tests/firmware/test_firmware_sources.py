@@ -9,7 +9,8 @@ import pytest
 from emitted import Models, require_tool
 from images import MACHINES, WARNINGS, ZIG, build_image, include_flags, run, sources
 
-from mmoe_embed.elf import bound_stack, count_pushes
+from mmoe_embed.errors import ToolchainError
+from mmoe_embed.stack import bound_stack, read_functions
 
 MODEL_HEADER = """
 #include "mmoe_runtime.h"
@@ -82,32 +83,72 @@ def test_memory_that_is_too_small_is_named(models: Models, tmp_path: Path) -> No
 
 
 @pytest.mark.arm
-def test_stack_is_bounded_and_nothing_recurses(models: Models, tmp_path: Path) -> None:
-    """Call graphs of GCC: no recursion, no frame without a bound."""
+@pytest.mark.parametrize("machine", ["mps3-an547", "mps2-an386", "mps2-an385"])
+def test_stack_bound_counts_what_the_compiler_counts(machine: str, models: Models, tmp_path: Path) -> None:
+    """Frames read from the instructions against GCC's -fstack-usage, which counts 0 for what is written in assembly."""
     require_tool("arm-none-eabi-gcc")
-    build_image(models.emit(3), tmp_path / "image.elf", MACHINES["mps2-an386"], flags=("-O2", "-fcallgraph-info=su"))
-    graphs = [*tmp_path.glob("*.ci"), *(models.folder / "objects").glob("*/*.ci")]
-    assert graphs
-    pushed = count_pushes(tmp_path / "image.elf")
-    bound = bound_stack(graphs, "Reset_Handler", {"mmoe_step": ("step",)}, pushed)
-    assert 300 < bound < 2048
+    elf = tmp_path / "image.elf"
+    build_image(models.emit(3), elf, MACHINES[machine], flags=("-O2", "-fstack-usage"))
+    lines = [line for file in tmp_path.rglob("*.su") for line in file.read_text().splitlines()]
+    lines += [line for file in (models.folder / "objects").rglob("*.su") for line in file.read_text().splitlines()]
+    counted = {(name.rpartition(":")[2], int(size)) for name, size, _ in (line.split("\t") for line in lines)}
+    functions = [f for f in read_functions(elf).values() if any(name == f.name for name, _ in counted)]
+    assert len(functions) > 50
+    for function in functions:
+        sizes = {size for name, size in counted if name == function.name}
+        assert function.frame_bytes in sizes or (0 in sizes and function.frame_bytes > 0), function
+    assert 300 < bound_stack(elf, "Reset_Handler", {"mmoe_step": ("step",)}) < 2048
+
+
+_FRAMES = {
+    "push {r4-r11, lr}": 36,
+    "push {r2-r4}": 12,
+    "push {lr}": 4,
+    "vpush {d8-d15}": 64,
+    "vpush {s17-s19}": 12,
+    "sub sp, #16": 16,
+    "sub.w sp, sp, #4352": 4352,
+    "subw sp, sp, #2049": 2049,
+    "str r3, [sp, #-4]!": 4,
+    "strd r2, r3, [sp, #-8]!": 8,
+    "ldr.w r0, [r1, #180]": 0,
+    "add sp, #96": 0,
+    "sub.w r3, r3, #16": 0,
+}
 
 
 @pytest.mark.arm
-def test_functions_written_in_assembly_count_for_what_they_push(tmp_path: Path) -> None:
+def test_stack_bound_of_assembly(tmp_path: Path) -> None:
+    body = "\\n".join(_FRAMES)
+    elf = _link(tmp_path, f'__attribute__((naked)) void inner(void) {{ __asm__("{body}\\n b ."); }} '
+                          "void outer(void) { inner(); __asm__ volatile(\"\"); }")  # fmt: skip
+    assert {f.name: f.frame_bytes for f in read_functions(elf).values()} == {"inner": sum(_FRAMES.values()), "outer": 8}
+    assert bound_stack(elf, "outer", {}) == sum(_FRAMES.values()) + 8
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("int outer(int n) { return n ? outer(n - 1) * n : 1; } int inner(int n) { return outer(n); }", "recursion"),
+        ("int outer(int n) { volatile char a[n]; a[0] = 1; return a[n / 2]; }", "not bounded"),
+        ("void outer(void (*f)(void)) { f(); f(); }", "through a pointer"),
+    ],
+)
+def test_stack_without_a_bound_is_refused(tmp_path: Path, code: str, message: str) -> None:
+    with pytest.raises(ToolchainError, match=message):
+        bound_stack(_link(tmp_path, code), "outer", {})
+
+
+def _link(folder: Path, code: str) -> Path:
+    """An image for a Cortex-M4 of a few functions; the entry is `outer`."""
     require_tool("arm-none-eabi-gcc")
-    source = tmp_path / "naked.c"
-    source.write_text(
-        'void inner(void); __attribute__((naked)) void inner(void) { __asm__("push {r4-r11, lr}\\n push {r2-r4}\\n '
-        'vpush {d8-d15}\\n sub sp, #16\\n str r3, [sp, #-4]!\\n ldr.w r0, [r1, #180]\\n add sp, #96\\n pop {r4-r11, pc}"); }\n'
-        "void outer(void); void outer(void) { inner(); }\n"
-    )
-    run(["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-O2", "-nostdlib",
-         "-fcallgraph-info=su", "-Wl,-e,outer", "-o", tmp_path / "naked.elf", source], cwd=tmp_path)  # fmt: skip
-    pushed = count_pushes(tmp_path / "naked.elf")
-    assert pushed["inner"] == 36 + 12 + 64 + 16 + 4
-    assert pushed["outer"] == 0
-    assert bound_stack(tmp_path.glob("*.ci"), "outer", {}, pushed) == 132
+    source = folder / "functions.c"
+    source.write_text(code + "\n")
+    cpu = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
+    run(["arm-none-eabi-gcc", *cpu, "-O1", "-fno-inline", "-ffreestanding", "-nostdlib", "-Wl,-e,outer",
+         "-o", folder / "functions.elf", source])  # fmt: skip
+    return folder / "functions.elf"
 
 
 @pytest.mark.gcc

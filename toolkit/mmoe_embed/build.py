@@ -14,12 +14,13 @@ from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, read_record, write_record
 from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
 from mmoe_embed.compile import Program, drop_objects, link_program
-from mmoe_embed.elf import bound_stack, check_symbols, count_pushes, read_sizes
+from mmoe_embed.elf import check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
 from mmoe_embed.errors import MismatchError, UsageError
 from mmoe_embed.plan import BoardPlan, PlanRequest, RuntimeBytes, choose_scheme, draw_arena
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
+from mmoe_embed.stack import bound_stack
 from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
 PROMPTS = "prompts.txt"
@@ -182,20 +183,13 @@ def _round_up(n: int) -> int:
 
 def _measure(program: Program) -> RuntimeBytes:
     sizes = read_sizes(program.elf)
-    stack = _bound(program)
     return RuntimeBytes(
-        _round_up(sizes.text),
-        _round_up(sizes.data),
-        _round_up(stack + _STACK_MARGIN) if stack else RuntimeBytes().stack,
-        measured=True,
+        _round_up(sizes.text), _round_up(sizes.data), _round_up(_bound(program) + _STACK_MARGIN), measured=True
     )
 
 
 def _bound(program: Program) -> int:
-    """Stack bound of the image, or 0 where the compiler does not write call graphs."""
-    if not program.call_graphs:
-        return 0
-    return bound_stack(program.call_graphs, "Reset_Handler", program.indirect_calls, count_pushes(program.elf))
+    return bound_stack(program.elf, "Reset_Handler", program.indirect_calls)
 
 
 def _finish(
@@ -214,6 +208,7 @@ def _finish(
     prompts = _read_prompts(request.checkpoint)
     write_files({PROMPTS: prompts} if prompts else {}, folder)
     sizes = read_sizes(program.elf)
+    stack_bound = _bound(program) if plan.runtime_measured else 0
     names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files)]
     names += [PROMPTS] if prompts else []
     write_record(
@@ -229,7 +224,7 @@ def _finish(
             "quantized": quantized.name,
             "source_sha256": model.source_sha256,
             "compiler": toolchain.version,
-            "sizes": {"text": sizes.text, "data": sizes.data, "stack_bound": _bound(program)},
+            "sizes": {"text": sizes.text, "data": sizes.data, "stack_bound": stack_bound},
             "files": {name: file_sha256(folder / name) for name in names},
         },
     )

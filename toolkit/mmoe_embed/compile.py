@@ -27,11 +27,10 @@ _LEAST_FREE = 1 << 16  # a compiler that failed with less room than this failed 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A linked image and, from GCC, the call graphs of its objects."""
+    """A linked image, its objects, and the callees behind its function pointers, by caller."""
 
     elf: Path
     objects: tuple[Path, ...]
-    call_graphs: tuple[Path, ...]
     indirect_calls: dict[str, tuple[str, ...]]
 
 
@@ -58,8 +57,6 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     names = tuple(f"-ffile-prefix-map={path}={name}" for path, name in roots.items())
     flags = (*toolchain.flags, *port.defines, *names, *(f"-I{path.absolute()}" for path in includes))
     flags = (*flags, *(f"-isystem{path}" for path in port.system_includes))
-    if toolchain.name == "gcc":
-        flags = (*flags, "-fcallgraph-info=su")
     sources = [*port.sources, *kernel_sources(board), gen / "model.c", gen / "tokens.c", gen / "weights.S"]
     if plan.expert_count:
         sources.append(gen / "experts.S")
@@ -79,8 +76,7 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         outputs = list(pool.map(compile_one, sources))
     elf = _link(board, plan, toolchain, outputs, folder)
-    graphs = tuple(graph for output in outputs if (graph := output.with_suffix(".ci")).is_file())
-    return Program(elf, tuple(outputs), graphs, port.indirect_calls)
+    return Program(elf, tuple(outputs), port.indirect_calls)
 
 
 def drop_objects(folder: Path, kept: Iterable[Path]) -> None:
@@ -108,15 +104,11 @@ def _compile(toolchain: Toolchain, flags: tuple[str, ...], source: Path, objects
     output = objects / f"{stem}-{key}.o"
     if not output.is_file():
         partial = output.with_name("partial-" + output.name)
-        graph = partial.with_suffix(".ci")
         try:
             _run([*command, "-o", str(partial)], f"compiling {source.name}", objects)
-            if graph.is_file():
-                os.replace(graph, output.with_suffix(".ci"))
             os.replace(partial, output)
         finally:
             partial.unlink(missing_ok=True)
-            graph.unlink(missing_ok=True)
     return output
 
 
