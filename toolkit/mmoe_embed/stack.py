@@ -83,7 +83,8 @@ def read_functions(elf: Path) -> dict[int, Function]:
     with elf.open("rb") as stream:
         image = ELFFile(stream)
         sections = list(image.iter_sections())
-        symbols = [symbol for table in sections if isinstance(table, SymbolTableSection) for symbol in table.iter_symbols()]
+        tables = [section for section in sections if isinstance(section, SymbolTableSection)]
+        symbols = [symbol for table in tables for symbol in table.iter_symbols()]
         code = {index: section for index, section in enumerate(sections) if section["sh_flags"] & _SHF_EXECINSTR}
         # mapping symbols say where instructions and where literals begin (ELF for the Arm Architecture, 5.5.5)
         mapping = [s for s in symbols if s.name[:2] in ("$t", "$d") and s["st_shndx"] in code]
