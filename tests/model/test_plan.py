@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from random_model import small_config, write_checkpoint
 
+from mmoe_embed.arena import arena_problem
 from mmoe_embed.board import load_board
 from mmoe_embed.checkpoint import Checkpoint, load_checkpoint
 from mmoe_embed.errors import FitError, UsageError
-from mmoe_embed.plan import PlanRequest, arena_problem, choose_scheme, plan_model
+from mmoe_embed.plan import PlanRequest, choose_scheme, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
 
 WATCH = {

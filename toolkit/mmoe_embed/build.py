@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmoe_embed import __version__
+from mmoe_embed.arena import draw_arena
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, read_record, write_record
 from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
@@ -17,7 +18,7 @@ from mmoe_embed.compile import Program, drop_objects, link_program
 from mmoe_embed.elf import check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
 from mmoe_embed.errors import MismatchError, UsageError
-from mmoe_embed.plan import BoardPlan, PlanRequest, RuntimeBytes, choose_scheme, draw_arena
+from mmoe_embed.plan import BoardPlan, PlanRequest, RuntimeBytes, choose_scheme
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
 from mmoe_embed.stack import bound_stack

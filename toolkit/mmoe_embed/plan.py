@@ -5,24 +5,27 @@ import json
 from collections.abc import Iterable
 
 import memory_planner
-from memory_planner.render import svg
+from mmoe_embed.arena import ArenaSavings, arena_problem, measure_savings
 from mmoe_embed.board import Board, Memory, Use
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.errors import FitError, UsageError
 from mmoe_embed.experts import expert_page, image_size_bytes
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
+from mmoe_embed.image import Part, Region, fits, free_bytes, place_image
 from mmoe_embed.paging.placement import Placement, check_placement
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.weights import build_weights
 
 FORMAT = 1
-ARENA_ALIGNMENT = 16
 POLICIES = ("lru", "lfu")
 _SLOT_STATE_BYTES = 16  # of the runtime's own data, one a slot (firmware/src/mmoe_internal.h)
 _EXPERT_STATE_BYTES = 12
 _LAYER_STATE_BYTES = 40
 _OP_STATE_BYTES = 12
+# Reads and writes a token of every byte: the runtime's state is touched once an operation or so, a frame many times.
+_DATA_ACCESSES = (16, 16)
+_STACK_ACCESSES = (64, 64)
 _RAM_USES: tuple[Use, ...] = ("data", "stack", "arena", "kv", "slots")
 
 
@@ -69,15 +72,6 @@ class ArenaBuffer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Region:
-    """One thing that takes room in one memory."""
-
-    use: Use
-    memory: str
-    size_bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
 class BoardPlan:
     """The memory plan of one model on one board; plan.json is this, key for key."""
 
@@ -88,6 +82,7 @@ class BoardPlan:
     arena_bytes: int
     arena_lower_bound_bytes: int
     arena_proven: bool
+    arena_savings: ArenaSavings
     arena: tuple[ArenaBuffer, ...]
     kv_layer_bytes: int
     stack_bytes: int
@@ -119,30 +114,13 @@ class BoardPlan:
         proof = "proven smallest" if self.arena_proven else f"lower bound {self.arena_lower_bound_bytes} B"
         lines = [
             f"plan for {self.board}, {self.scheme}",
-            f"  arena      {self.arena_bytes:>9} B  {proof}",
+            f"  arena      {self.arena_bytes:>9} B  {proof}; {self.arena_savings.summary()}",
             f"  experts    {self.expert_count:>9}    of {self.expert_bytes} B, {self.expert_mode}"
             + (f", {self.slots} slots, {self.policy}" if self.slots else ""),
         ]
         lines += [f"  {r.use:<10} {r.size_bytes:>9} B  in {r.memory}" for r in self.regions]
         lines.append(f"  SRAM       {self.sram_used_bytes:>9} B  used, {self.sram_free_bytes} B free")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
-
-
-def arena_problem(graph: Graph) -> memory_planner.Problem:
-    """The arena of a graph as a planning problem: one clock tick per operation."""
-    spans = graph.lifetimes()
-    return memory_planner.Problem(
-        tuple(
-            memory_planner.Buffer(name, tensor.size_bytes, *spans[name], alignment=ARENA_ALIGNMENT)
-            for name, tensor in graph.tensors.items()
-        )
-    )
-
-
-def draw_arena(model: Quantized) -> str:
-    """SVG of the arena, address against operation."""
-    problem = arena_problem(build_graph(model.config))
-    return svg(problem, memory_planner.solve(problem))
 
 
 def choose_scheme(
@@ -166,35 +144,6 @@ def choose_scheme(
         except FitError as int4:
             raise FitError(f"{int4.message}; this is INT4, INT8 needs more", at=int4.at, try_=int4.try_) from None
         return model, dataclasses.replace(plan, notes=(*plan.notes, f"INT4 was taken, as in INT8 {int8.message}"))
-
-
-class _Room:
-    """What is left of each memory while regions are put into it, in the board file's order of preference."""
-
-    def __init__(self, board: Board, model: Quantized) -> None:
-        self.board, self.model = board, model
-        self.free = {memory.name: memory.usable_bytes for memory in board.memory}
-        self.regions: list[Region] = []
-
-    def candidates(self, use: Use) -> list[Memory]:
-        self.board.memory_for(use)  # a board without any memory for this use is an error of the board file
-        return [memory for memory in self.board.memory if use in memory.use]
-
-    def put(self, use: Use, size_bytes: int, try_: str) -> None:
-        memories = self.candidates(use)
-        memory = next((m for m in memories if self.free[m.name] >= size_bytes), None)
-        if memory is None:
-            best = max(memories, key=lambda m: self.free[m.name])
-            room = self.free[best.name]
-            taken = ", ".join(f"{r.use} {r.size_bytes} B" for r in self.regions if r.memory == best.name)
-            raise FitError(
-                f"{use} does not fit {self.board.name}: needs {size_bytes} B, has {max(room, 0)} B "
-                f"({size_bytes - max(room, 0)} B over)",
-                at=f"memory {best.name} of {best.usable_bytes} B" + (f", which holds {taken}" if taken else ""),
-                try_=try_,
-            )
-        self.free[memory.name] -= size_bytes
-        self.regions.append(Region(use, memory.name, size_bytes))
 
 
 def plan_model(
@@ -222,30 +171,41 @@ def plan_model(
     arena_bytes = arena.peak_bytes["arena"]
     kv_bytes = config.num_hidden_layers * kv_layer_bytes(config)
     weights = build_weights(model)
-    room = _Room(board, model)
     smaller = "a smaller model, --scheme int4, or a board with more flash"
     shorter = "a model with a shorter context (max_position_embeddings) or fewer heads, or a board with more SRAM"
+    advice: dict[Use, str] = {
+        "text": smaller,
+        "rodata": smaller,
+        "experts": smaller,
+        "data": shorter,
+        "stack": shorter,
+        "arena": shorter,
+        "kv": shorter,
+    }
     if not runtime.measured:
         tables = _EXPERT_STATE_BYTES * config.num_hidden_layers * config.num_experts + _OP_STATE_BYTES * len(graph.ops)
         tables += _LAYER_STATE_BYTES * config.num_hidden_layers
         runtime = dataclasses.replace(runtime, data=runtime.data + tables)
-    room.put("text", runtime.text, smaller)
-    room.put("rodata", len(weights.data), smaller)
 
     page = expert_page(model)
     count = config.num_hidden_layers * config.num_experts
     expert_bytes = page.size_bytes if page else 0
-    alignment = _page_alignment(room.candidates("experts")) if page else 16
+    alignment = _page_alignment(board.memory_for("experts")) if page else 16
     image_bytes = image_size_bytes(count, expert_bytes, alignment) if page else 0
-    if page:
-        room.put("experts", image_bytes, smaller)
-    ram: dict[Use, int] = {"data": runtime.data, "stack": runtime.stack, "arena": arena_bytes, "kv": kv_bytes}
-    for use, size in ram.items():
-        room.put(use, size, shorter)
+    reads, writes = _arena_accesses(graph, arena_bytes)
+    parts = [Part("text", runtime.text), Part("rodata", len(weights.data))]
+    parts += [Part("experts", image_bytes)] if page else []
+    parts += [
+        Part("data", runtime.data, *_DATA_ACCESSES),
+        Part("stack", runtime.stack, *_STACK_ACCESSES),
+        Part("arena", arena_bytes, reads, writes),
+        Part("kv", kv_bytes),
+    ]
+    place_image(board, parts, advice)
 
     fixed = runtime.data + runtime.stack + arena_bytes + kv_bytes
     limit = request.sram_bytes
-    if limit is not None and limit > (sram_bytes := _ram_free(_Room(board, model))):
+    if limit is not None and limit > (sram_bytes := _ram_free(board, ())):
         raise UsageError(
             f"--sram {limit} is more than {board.name} has: {sram_bytes} B",
             try_=f"--sram {sram_bytes} or less, or a larger board",
@@ -256,10 +216,12 @@ def plan_model(
             at=f"arena {arena_bytes} B, KV cache {kv_bytes} B, stack {runtime.stack} B, data {runtime.data} B",
             try_=f"--sram {fixed + (config.num_experts_per_tok + 1) * expert_bytes}",
         )
-    slots, notes = _choose_slots(room, request, count, expert_bytes, None if limit is None else limit - fixed)
+    pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
+    slots, notes = _choose_slots(board, request, pages, parts, None if limit is None else limit - fixed)
     check_placement(request.paging, config, slots, mapped=bool(page) and board.memory_for("experts").xip)
     if slots:
-        room.put("slots", slots * expert_bytes, f"--expert-slots {max(0, slots - 1)}")
+        parts.append(pages.part(slots))
+    regions = place_image(board, parts, advice)
     notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, request.policy)
     spans = graph.lifetimes()
     buffers = tuple(
@@ -284,6 +246,7 @@ def plan_model(
         arena_bytes,
         arena.lower_bound_bytes,
         arena.proven,
+        measure_savings(graph, arena),
         buffers,
         kv_layer_bytes(config),
         runtime.stack,
@@ -297,34 +260,70 @@ def plan_model(
         alignment,
         image_bytes,
         len(weights.data),
-        tuple(room.regions),
+        regions,
         used,
-        limit - used if limit is not None else _ram_free(room),
+        limit - used if limit is not None else _ram_free(board, regions),
         tuple(notes),
     )
 
 
-def _page_alignment(memories: Iterable[Memory]) -> int:
+def _page_alignment(memory: Memory) -> int:
     # pages start where the flash can be written alone, so that one expert can be replaced; 16 where nothing is known
-    flash = next(iter(memories)).flash
+    flash = memory.flash
     return max(16, (flash.page_bytes or flash.write_bytes or 16) if flash else 16)
 
 
-def _ram_free(room: _Room) -> int:
-    ram = {memory.name for use in _RAM_USES for memory in room.board.memory if use in memory.use}
-    return sum(room.free[name] for name in ram)
+def _arena_accesses(graph: Graph, arena_bytes: int) -> tuple[int, int]:
+    """How often a token reads and writes the whole arena."""
+    size = {name: tensor.size_bytes for name, tensor in graph.tensors.items()}
+    scratch = sum(size[op.scratch] for op in graph.ops if op.scratch)
+    read = sum(size[name] for op in graph.ops for name in op.inputs) + scratch
+    written = sum(size[name] for op in graph.ops for name in op.outputs) + scratch
+    return -(-read // max(1, arena_bytes)), -(-written // max(1, arena_bytes))
+
+
+def _ram_free(board: Board, regions: Iterable[Region]) -> int:
+    free = free_bytes(board, tuple(regions))
+    return sum(free[memory.name] for memory in board.memory if set(_RAM_USES) & set(memory.use))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pages:
+    """The experts, as far as their slots are concerned."""
+
+    count: int
+    expert_bytes: int
+    top_k: int
+    layers: int
+
+    def part(self, slots: int, state_bytes: int = 0) -> Part:
+        """The slot array; state_bytes more for each slot while room is looked for."""
+        return Part("slots", slots * (self.expert_bytes + state_bytes), -(-self.top_k * self.layers // slots))
+
+    def most(self, board: Board, parts: list[Part], limit: int | None) -> int:
+        """The largest number of slots that fits beside all other parts, however they are placed."""
+        low, high = (
+            0,
+            self.count if limit is None else min(self.count, limit // (self.expert_bytes + _SLOT_STATE_BYTES)),
+        )
+        while low < high:
+            middle = (low + high + 1) // 2
+            if fits(board, [*parts, self.part(middle, _SLOT_STATE_BYTES)]):
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
 
 def _choose_slots(
-    room: _Room, request: PlanRequest, count: int, expert_bytes: int, limit: int | None
+    board: Board, request: PlanRequest, pages: _Pages, parts: list[Part], limit: int | None
 ) -> tuple[int, list[str]]:
+    count, expert_bytes = pages.count, pages.expert_bytes
     if not count:
         return 0, []
-    board, least = room.board, room.model.config.num_experts_per_tok + 1
-    least = min(least, count)
+    least = min(pages.top_k + 1, count)
     in_place = board.memory_for("experts").xip
-    free = max(room.free[memory.name] for memory in room.candidates("slots"))
-    most = min(count, (free if limit is None else min(free, limit)) // (expert_bytes + _SLOT_STATE_BYTES))
+    most = pages.most(board, parts, limit)
     wanted = request.expert_slots
     if wanted is None:
         if most >= least:

@@ -27,8 +27,9 @@ def run_program(target: Target, program: Path, timeout_s: float = 300) -> str:
     """
     command = command_of(target, program)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False,
-                              stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired as error:
         raise DeviceError(f"{program.name} did not end in {timeout_s:g} s", at=" ".join(command)) from error
     if done.returncode:

@@ -100,9 +100,7 @@ def build_program(
         (path, f"{path.parent.name}.{path.stem}.o", ()) for path in kernel_sources(target.folders)
     ]
     if with_reference:
-        jobs += [
-            (path, f"renamed.{path.stem}.o", renames) for path in kernel_sources(("reference",))
-        ]
+        jobs += [(path, f"renamed.{path.stem}.o", renames) for path in kernel_sources(("reference",))]
     own = [*programs, FIRMWARE / host] + ([] if target.is_host else [FREESTANDING / "memory_functions.c"])
     jobs += [(path, f"{path.stem}.o", ("-fno-builtin",)) for path in own]
     for source, name, extra in jobs:

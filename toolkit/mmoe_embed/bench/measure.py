@@ -63,9 +63,7 @@ class Change:
 
 def _code_bytes(path: Path) -> int:
     with path.open("rb") as file:
-        return sum(
-            section["sh_size"] for section in ELFFile(file).iter_sections() if section.name.startswith(".text")
-        )
+        return sum(section["sh_size"] for section in ELFFile(file).iter_sections() if section.name.startswith(".text"))
 
 
 def find_target(board: str) -> Target:

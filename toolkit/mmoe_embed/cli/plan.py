@@ -5,6 +5,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from mmoe_embed.arena import draw_arena
 from mmoe_embed.board import load_board
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.options import (
@@ -17,7 +18,7 @@ from mmoe_embed.cli.options import (
 )
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.emit.writer import write_files
-from mmoe_embed.plan import choose_scheme, draw_arena
+from mmoe_embed.plan import choose_scheme
 
 
 @verb("plan")
