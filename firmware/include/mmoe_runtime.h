@@ -160,6 +160,8 @@ void mmoe_main(void);
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length);
 /* Of the last read: 1 finished, 0 still running, or a negative status, the read being over. */
 int mmoe_port_read_done(void);
+/* Of the read that is running: how many of its first bytes are in place for certain; 0 where the driver does not know. */
+uint32_t mmoe_port_read_progress(void);
 /* When the last read ended, in ticks: asked for once it is done. It may be earlier than read_done was asked. */
 uint64_t mmoe_port_read_ended(void);
 /* Monotonic; unit 1 / mmoe_port_tick_hz(). */

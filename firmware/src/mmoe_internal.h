@@ -15,7 +15,7 @@
 typedef enum {
     MMOE_SLOT_EMPTY = 0,
     MMOE_SLOT_LOADING, /* the driver owns it */
-    MMOE_SLOT_ARRIVED, /* its CRC-32 is not checked yet */
+    MMOE_SLOT_ARRIVED, /* its CRC-32 is not known to be right yet */
     MMOE_SLOT_READY,
 } mmoe_slot_state;
 
@@ -88,9 +88,10 @@ void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit);
 void mmoe_pager_want_later(const uint16_t *expert, uint32_t count);
 /* Lets reads go on: to be called now and then while something else is computed. */
 void mmoe_pager_poll(void);
-/* Waits for a wanted expert and checks it; misses must be taken in the order they were wanted. The page stays until it is
- * released. */
-mmoe_status mmoe_pager_take(uint16_t expert, const uint8_t **page);
+/* Waits for the first `bytes` bytes of a wanted expert's page; misses must be taken in the order they were wanted. Only when all
+ * of its expert_bytes were taken is its CRC-32 known to be right: nothing made of a part may be used before. The page stays until
+ * it is released. */
+mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **page);
 void mmoe_pager_release(uint16_t expert);
 
 /* --- tokenizer.c (SPEC.md 4) --------------------------------------------------------------------------------------------- */

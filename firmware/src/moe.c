@@ -27,16 +27,16 @@ static moe_scratch divide_scratch(const mmoe_moe *moe, uint8_t *scratch) {
 
 static float *output_row(const moe_scratch *s, uint32_t row) { return (float *)(void *)(s->rows + row * s->row_bytes); }
 
-/* out = FFN(n) of SPEC.md 3.5 step 2.8 */
-static mmoe_status run_ffn(const mmoe_matrix *gate_up, const mmoe_matrix *down, const mmoe_vector *n, const moe_scratch *s,
-                           float *out) {
-    const uint32_t width = gate_up->rows / 2;
+/* FFN(n) of SPEC.md 3.5 step 2.8, in two halves: s->products, then out */
+static void run_gate_up(const mmoe_matrix *gate_up, const mmoe_vector *n, const moe_scratch *s) {
     mmoe_matvec(gate_up, n, s->products);
-    mmoe_swiglu_f32(s->products, width, s->products);
-    const mmoe_status status = mmoe_quantize_s8(s->products, width, s->inner);
-    if (status != MMOE_OK) return status;
-    mmoe_matvec(down, s->inner, out);
-    return MMOE_OK;
+    mmoe_swiglu_f32(s->products, gate_up->rows / 2, s->products);
+}
+
+static mmoe_status run_down(const mmoe_matrix *down, const moe_scratch *s, float *out) {
+    const mmoe_status status = mmoe_quantize_s8(s->products, down->columns, s->inner);
+    if (status == MMOE_OK) mmoe_matvec(down, s->inner, out);
+    return status;
 }
 
 static mmoe_matrix page_matrix(const mmoe_page_matrix *m, const uint8_t *page) {
@@ -53,10 +53,14 @@ static mmoe_matrix page_matrix(const mmoe_page_matrix *m, const uint8_t *page) {
 static mmoe_status run_expert(const mmoe_model *model, uint16_t expert, const mmoe_vector *n, const moe_scratch *s,
                               float *out) {
     const uint8_t *page;
-    mmoe_status status = mmoe_pager_take(expert, &page);
+    mmoe_status status = mmoe_pager_take(expert, model->expert_down.weights, &page);
     if (status != MMOE_OK) return status;
-    const mmoe_matrix gate_up = page_matrix(&model->expert_gate_up, page), down = page_matrix(&model->expert_down, page);
-    status = run_ffn(&gate_up, &down, n, s, out);
+    const mmoe_matrix gate_up = page_matrix(&model->expert_gate_up, page);
+    run_gate_up(&gate_up, n, s); /* while `down` still loads; what a wrong page gives is not looked at */
+    status = mmoe_pager_take(expert, model->expert_bytes, &page);
+    if (status != MMOE_OK) return status;
+    const mmoe_matrix down = page_matrix(&model->expert_down, page);
+    status = run_down(&down, s, out);
     mmoe_pager_release(expert);
     mmoe_pager_poll();
     return status;
@@ -91,7 +95,8 @@ mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, c
 
     float *sum = output_row(&s, top_k);
     if (moe->shared_width) {
-        const mmoe_status status = run_ffn(moe->shared_gate_up, moe->shared_down, q, &s, sum);
+        run_gate_up(moe->shared_gate_up, q, &s);
+        const mmoe_status status = run_down(moe->shared_down, &s, sum);
         if (status != MMOE_OK) return status;
         mmoe_pager_poll();
     } else {

@@ -8,6 +8,9 @@
 #include "mmoe_internal.h"
 
 #define NO_EXPERT 0xFFFFu
+#ifndef MMOE_CHECK_BYTES
+#define MMOE_CHECK_BYTES 1024u /* of CRC-32 at once, then the next read may be due */
+#endif
 
 static struct {
     const mmoe_model *model;
@@ -18,6 +21,8 @@ static struct {
     uint16_t loading; /* slot, or MMOE_NO_SLOT when the driver is idle */
     uint16_t failed;  /* expert whose read failed in the background, with failure */
     mmoe_status failure;
+    uint16_t checking;     /* slot whose CRC-32 is under way: crc is that of its first `checked` bytes */
+    uint32_t checked, crc;
     uint32_t started, queued; /* of memory->queue; those before `started` are loading or loaded */
     uint16_t later[MMOE_MAX_TOP_K];
     uint32_t later_started, later_queued;
@@ -40,7 +45,7 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
     pager.memory = memory;
     pager.statistics = statistics;
     pager.layer = statistics->layer;
-    pager.loading = MMOE_NO_SLOT;
+    pager.loading = pager.checking = MMOE_NO_SLOT;
     mmoe_pager_empty();
     mmoe_policy_open(model, memory);
     return model->experts ? mmoe_image_open(model, memory) : MMOE_OK;
@@ -104,6 +109,7 @@ static void note_failure(uint16_t expert, int wanted, mmoe_status status) {
 static void start_read(uint32_t s, uint16_t expert, uint32_t used, int wanted) {
     mmoe_slot *slot = &pager.memory->slot[s];
     if (slot->state != MMOE_SLOT_EMPTY) drop_slot(s);
+    if (pager.checking == s) pager.checking = MMOE_NO_SLOT;
     pager.read_started = mmoe_port_ticks();
     const mmoe_status status = mmoe_port_read_start(slot_page(s), mmoe_image_entry(expert).offset, pager.model->expert_bytes);
     pager.layer->stall_ticks += mmoe_port_ticks() - pager.read_started; /* a driver that blocks does all its work here */
@@ -203,11 +209,15 @@ void mmoe_pager_want_later(const uint16_t *expert, uint32_t count) {
     mmoe_pager_poll();
 }
 
-static mmoe_status check_page(const uint8_t *page, uint32_t crc) {
+/* CRC-32 of more bytes of a page */
+static uint32_t check_more(uint32_t crc, const uint8_t *data, uint32_t length) {
     const uint64_t start = mmoe_port_ticks();
-    const int right = mmoe_crc32(0, page, pager.model->expert_bytes) == crc;
+    crc = mmoe_crc32(crc, data, length);
     pager.statistics->check_ticks += mmoe_port_ticks() - start;
-    if (right) return MMOE_OK;
+    return crc;
+}
+
+static mmoe_status refuse_page(void) {
     pager.statistics->load_errors++;
     return MMOE_E_PAGE_CRC;
 }
@@ -217,49 +227,71 @@ static mmoe_status take_in_place(uint16_t expert, const uint8_t **page) {
     const mmoe_page_entry entry = mmoe_image_entry(expert);
     *page = pager.model->expert_image + entry.offset;
     if (pager.memory->expert_slot[expert] != MMOE_NO_SLOT) return MMOE_OK;
-    const mmoe_status status = check_page(*page, entry.crc);
-    if (status == MMOE_OK) pager.memory->expert_slot[expert] = 0;
-    return status;
+    if (check_more(0, *page, pager.model->expert_bytes) != entry.crc) return refuse_page();
+    pager.memory->expert_slot[expert] = 0;
+    return MMOE_OK;
 }
 
-/* Waits until the expert is in a slot that the driver has left. */
-static mmoe_status wait_for(uint16_t expert) {
-    uint64_t start = mmoe_port_ticks();
+/* Goes on with the CRC-32 of slot s, of which `arrived` bytes are there; whether there was anything to do. */
+static int check_arrived(uint32_t s, uint32_t arrived) {
+    if (pager.checking != s) {
+        pager.checking = (uint16_t)s;
+        pager.checked = pager.crc = 0;
+    }
+    const uint32_t left = arrived - pager.checked, more = left < MMOE_CHECK_BYTES ? left : MMOE_CHECK_BYTES;
+    if (more < MMOE_CHECK_BYTES && arrived < pager.model->expert_bytes) return 0; /* little by little costs more than it wins */
+    if (more == 0) return 0;
+    pager.crc = check_more(pager.crc, slot_page(s) + pager.checked, more);
+    pager.checked += more;
+    return 1;
+}
+
+/* Waits for the first bytes of an expert's page, and checks what arrives meanwhile. Only the time without anything to do is a
+ * stall. */
+static mmoe_status wait_for(uint16_t expert, uint32_t bytes) {
+    uint64_t begin = mmoe_port_ticks(), last = begin;
     uint16_t loading = pager.loading;
+    int idle = 0;
     for (;;) {
         mmoe_pager_poll();
+        const uint64_t now = mmoe_port_ticks();
+        if (idle) pager.layer->stall_ticks += now - last;
+        last = now;
         if (pager.failed == expert) return pager.failure;
         const uint32_t s = pager.memory->expert_slot[expert];
-        if (s != MMOE_NO_SLOT && pager.memory->slot[s].state != MMOE_SLOT_LOADING) return MMOE_OK;
-        const uint64_t now = mmoe_port_ticks();
+        if (s != MMOE_NO_SLOT) {
+            const int loads = pager.memory->slot[s].state == MMOE_SLOT_LOADING;
+            const uint32_t arrived = loads ? mmoe_port_read_progress() : pager.model->expert_bytes;
+            idle = !check_arrived(s, arrived);
+            if (!idle) continue;
+            if (loads ? arrived >= bytes && bytes < pager.model->expert_bytes : 1) return MMOE_OK;
+        } else {
+            idle = 1;
+        }
         if (loading != pager.loading) { /* another read has begun */
             loading = pager.loading;
-            start = now;
-        } else if (now - start > mmoe_image_timeout_ticks()) {
+            begin = now;
+        } else if (now - begin > mmoe_image_timeout_ticks()) {
             pager.statistics->load_errors++;
             return MMOE_E_PAGE_TIMEOUT;
         }
     }
 }
 
-mmoe_status mmoe_pager_take(uint16_t expert, const uint8_t **page) {
+mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **page) {
     if (place_of(expert) == MMOE_PLACE_IN_PLACE) return take_in_place(expert, page);
     uint32_t s = pager.memory->expert_slot[expert];
-    if (s == MMOE_NO_SLOT || pager.memory->slot[s].state == MMOE_SLOT_LOADING) {
-        const uint64_t start = mmoe_port_ticks(), stalled = pager.layer->stall_ticks;
-        const mmoe_status status = wait_for(expert);
-        pager.layer->stall_ticks = stalled + (mmoe_port_ticks() - start); /* reads begun meanwhile are part of it */
+    if (s == MMOE_NO_SLOT || pager.memory->slot[s].state != MMOE_SLOT_READY) {
+        const mmoe_status status = wait_for(expert, bytes);
         if (status != MMOE_OK) return status;
         s = pager.memory->expert_slot[expert];
-    }
-    if (pager.memory->slot[s].state == MMOE_SLOT_ARRIVED) {
-        mmoe_pager_poll(); /* the next read runs while this page is checked */
-        const mmoe_status status = check_page(slot_page(s), mmoe_image_entry(expert).crc);
-        if (status != MMOE_OK) {
-            drop_slot(s);
-            return status;
+        if (pager.checked == pager.model->expert_bytes) {
+            if (pager.crc != mmoe_image_entry(expert).crc) {
+                drop_slot(s);
+                return refuse_page();
+            }
+            pager.memory->slot[s].state = MMOE_SLOT_READY;
         }
-        pager.memory->slot[s].state = MMOE_SLOT_READY;
     }
     *page = slot_page(s);
     return MMOE_OK;

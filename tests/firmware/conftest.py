@@ -39,6 +39,7 @@ def shared_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-g",
             "-fPIC",
             "-shared",
+            "-DMMOE_CHECK_BYTES=16u",
             f"-I{FIRMWARE / 'include'}",
             f"-I{FIRMWARE / 'src'}",
             f"-I{KERNELS / 'include'}",

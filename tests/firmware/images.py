@@ -94,10 +94,11 @@ MACHINES = {
 }
 
 
-def sources(target: str, console: str) -> list[Path]:
+def sources(target: str, console: str, storage: str = "mapped") -> list[Path]:
     """The files of firmware/ that sources.toml names for a target."""
     table = tomllib.loads((FIRMWARE / "sources.toml").read_text())
     patterns = table["always"] + table["target"][target]["files"] + table["console"][console]["files"]
+    patterns += table["storage"][storage]["files"]
     return [file for pattern in patterns for file in sorted(FIRMWARE.glob(pattern))]
 
 

@@ -75,10 +75,10 @@ class Pager:
         self.c.mmoe_pager_want((ctypes.c_uint16 * len(experts))(*experts), len(experts), hits)
         return list(hits)
 
-    def take(self, expert: int) -> tuple[int, bytes]:
+    def take(self, expert: int, count: int = EXPERT_BYTES) -> tuple[int, bytes]:
         status = ctypes.c_int32()
-        address = self.c.fake_take(expert, ctypes.byref(status))
-        return status.value, ctypes.string_at(address, EXPERT_BYTES) if address else b""
+        address = self.c.fake_take(expert, count, ctypes.byref(status))
+        return status.value, ctypes.string_at(address, count) if address else b""
 
     def run_layer(self, experts: list[int]) -> list[int]:
         """As the MoE operation does it: hits, then misses; every page must be the right one."""
@@ -182,6 +182,36 @@ def test_pages_are_right_for_any_number_of_slots(pager: Pager, slots: int, polls
             pager.run_layer(layer)
     if slots >= LAYERS * EXPERTS:  # all resident: each loaded once
         assert pager.statistics()["misses"] <= LAYERS * EXPERTS
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 5])
+@pytest.mark.parametrize("polls", [0, 3, 30])
+def test_first_part_of_a_page_is_there_before_the_rest(pager: Pager, slots: int, polls: int) -> None:
+    assert pager.open(slots) == OK
+    pager.set(polls=polls, progress=1)
+    for token in random_tokens(30, seed=slots):
+        pager.c.mmoe_pager_begin_token()
+        for layer in token:
+            hits = pager.want(layer)
+            for expert in sorted(layer, key=lambda e: 1 - hits[layer.index(e)]):
+                assert pager.take(expert, 40) == (OK, page(expert)[:40])
+                assert pager.take(expert) == (OK, page(expert))
+                pager.c.mmoe_pager_release(expert)
+                pager.c.mmoe_pager_poll()
+    assert pager.get("overlaps") == 0
+
+
+def test_part_of_a_damaged_page_ends_in_its_name(pager: Pager) -> None:
+    image = make_image()
+    image[-1] ^= 1
+    assert pager.open(3, image=image) == OK
+    pager.set(polls=9, progress=1)
+    last = LAYERS * EXPERTS - 1
+    for _ in range(2):
+        pager.c.mmoe_pager_begin_token()
+        pager.want([last])
+        assert pager.take(last, 40) == (OK, page(last)[:40])
+        assert pager.take(last) == (PAGE_CRC, b"")
 
 
 def test_second_read_runs_while_the_first_expert_is_computed(pager: Pager) -> None:
@@ -330,7 +360,7 @@ def test_guessed_experts_are_read_last_and_counted(pager: Pager) -> None:
 
 def test_guess_is_forgotten_when_the_next_layer_chooses(pager: Pager) -> None:
     assert pager.open(6, LRU) == OK
-    pager.set(polls=3)
+    pager.set(polls=40)
     pager.want([0])
     pager.c.mmoe_pager_want_later((ctypes.c_uint16 * 2)(8, 9), 2)
     assert pager.take(0) == (OK, page(0))

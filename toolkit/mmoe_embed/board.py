@@ -26,6 +26,7 @@ ConsoleDriver = Literal[
     "cmsdk-uart", "stm32-usart", "stm32-usart-v2", "nrf-uart", "nrf-uarte", "nrf54l-uarte", "pl011", "rp2350-uart",
     "ambiq-uart", "lpuart", "max32-uart", "16550", "host",
 ]  # fmt: skip
+StorageDriver = Literal["mapped", "pl081", "file"]
 RunnerName = Literal["host", "qemu", "pyocd", "openocd", "jlink", "west"]
 
 
@@ -97,6 +98,20 @@ class Console(_Table, frozen=True, kw_only=True):
     baud: int = 115200
     pclk_hz: int | None = None
     source: str
+
+
+class Storage(_Table, frozen=True, kw_only=True):
+    """A driver that reads the expert image; `file` reads the file beside the program."""
+
+    driver: StorageDriver
+    base: int | None = None  # of a DMA engine
+    irq: int | None = None  # its number in the NVIC
+    source: str
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the image also lies in the address space."""
+        return self.driver != "file"
 
 
 class Clock(_Table, frozen=True, kw_only=True):
@@ -186,6 +201,7 @@ class Board(_Table, frozen=True, kw_only=True):
     memory: list[Memory]
     console: Console
     clock: Clock
+    storage: list[Storage] = []
     boot_writes: list[BootWrite] = []
     runner: Runner
 
@@ -193,6 +209,11 @@ class Board(_Table, frozen=True, kw_only=True):
     def core(self) -> Cpu:
         """The core that runs the model."""
         return self.cpu[0]
+
+    @property
+    def storages(self) -> list[Storage]:
+        """The storage drivers, the default one first; a board that names none copies from its address space."""
+        return self.storage or [Storage(driver="mapped", source="the image is linked into the memory for experts")]
 
     def memory_for(self, use: Use) -> Memory:
         """The memory that a placement key names.
@@ -287,6 +308,9 @@ def _find_contradictions(board: Board, path: Path) -> Iterator[_Fault]:
         for key in ("base", "rx_irq", "pclk_hz"):
             if getattr(board.console, key) is None:
                 yield "console", f"console driver {board.console.driver!r} needs {key}", f"add {key} = ..."
+    for index, storage in enumerate(board.storage):
+        if storage.driver == "pl081" and (storage.base is None or storage.irq is None):
+            yield f"storage[{index}]", "storage driver 'pl081' needs base and irq", "add base = ... and irq = ..."
     if getattr(board.runner, board.runner.default) is None:
         default = board.runner.default
         yield "runner.default", f"the default runner {default!r} has no table", f"add [runner.{default}]"

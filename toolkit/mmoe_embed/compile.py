@@ -48,7 +48,8 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
         ToolchainError: the compiler or the linker failed; its messages are passed on.
         FitError: the linker found a memory too small.
     """
-    gen, objects, port = folder / "gen", folder / "obj", describe_port(board, __version__)
+    gen, objects = folder / "gen", folder / "obj"
+    port = describe_port(board, __version__, plan.storage, plan.flash_model)
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]
     includes = [path for path in (gen, *port.includes, kernels_dir() / "include", *kernels) if path.is_dir()]

@@ -15,6 +15,7 @@ from mmoe_embed.image import Part, Region, fits, free_bytes, place_image
 from mmoe_embed.paging.placement import Placement, check_placement
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
+from mmoe_embed.storage import FlashModel, choose_storage, parse_flash_model
 from mmoe_embed.weights import build_weights
 
 FORMAT = 1
@@ -50,12 +51,18 @@ class PlanRequest:
         expert_slots: None lets the planner fill the SRAM that is left; 0 computes experts in place.
         sram_bytes: use at most this much RAM in all; None is all that the board gives.
         paging: residents and the like; made for a known number of slots.
+        storage: the board's driver of that name reads the experts; None is its first.
+        flash_model: SPEED[:LATENCY][:blocking] of a modelled flash, see `storage.parse_flash_model`.
+        instruction_ns: virtual time of an instruction beside it; None is about a cycle of the core.
     """
 
     expert_slots: int | None = None
     sram_bytes: int | None = None
     policy: str = "lfu"
     paging: Placement = Placement()
+    storage: str | None = None
+    flash_model: str | None = None
+    instruction_ns: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +100,9 @@ class BoardPlan:
     expert_mode: str  # "none", "resident", "paged" or "in place"
     policy: str
     paging: Placement
+    storage: str
+    flash_model: FlashModel | None
+    mapped: bool  # the firmware finds the expert image in its address space
     page_alignment: int
     expert_image_bytes: int
     weights_bytes: int
@@ -165,6 +175,11 @@ def plan_model(
     config = model.config
     if request.policy not in POLICIES:
         raise UsageError(f"unknown policy {request.policy!r}; supported: {', '.join(POLICIES)}")
+    storage = choose_storage(board, request.storage)
+    flash = None
+    if request.flash_model is not None:
+        flash = parse_flash_model(request.flash_model, request.instruction_ns, board)
+    mapped = storage.mapped and flash is None
     graph = build_graph(config)
     problem = arena_problem(graph)
     arena = memory_planner.solve(problem)
@@ -217,8 +232,9 @@ def plan_model(
             try_=f"--sram {fixed + (config.num_experts_per_tok + 1) * expert_bytes}",
         )
     pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
-    slots, notes = _choose_slots(board, request, pages, parts, None if limit is None else limit - fixed)
-    check_placement(request.paging, config, slots, mapped=bool(page) and board.memory_for("experts").xip)
+    in_place = mapped and board.memory_for("experts").xip
+    slots, notes = _choose_slots(board, request, pages, parts, None if limit is None else limit - fixed, in_place=in_place)
+    check_placement(request.paging, config, slots, mapped=bool(page) and in_place)
     if slots:
         parts.append(pages.part(slots))
     regions = place_image(board, parts, advice)
@@ -257,6 +273,9 @@ def plan_model(
         mode,
         request.policy,
         request.paging,
+        storage.driver,
+        flash,
+        mapped,
         alignment,
         image_bytes,
         len(weights.data),
@@ -316,13 +335,12 @@ class _Pages:
 
 
 def _choose_slots(
-    board: Board, request: PlanRequest, pages: _Pages, parts: list[Part], limit: int | None
+    board: Board, request: PlanRequest, pages: _Pages, parts: list[Part], limit: int | None, *, in_place: bool
 ) -> tuple[int, list[str]]:
     count, expert_bytes = pages.count, pages.expert_bytes
     if not count:
         return 0, []
     least = min(pages.top_k + 1, count)
-    in_place = board.memory_for("experts").xip
     most = pages.most(board, parts, limit)
     wanted = request.expert_slots
     if wanted is None:
@@ -334,7 +352,7 @@ def _choose_slots(
     elif wanted == 0:
         if not in_place:
             raise UsageError(
-                f"experts cannot be computed in place on {board.name}: its expert memory is not memory-mapped",
+                f"experts cannot be computed in place on {board.name}: its expert storage is not memory-mapped",
                 try_=f"--expert-slots {least} or more",
             )
         return 0, []

@@ -8,6 +8,7 @@ from typing import Any
 from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolchainError
 from mmoe_embed.resources import firmware_dir
+from mmoe_embed.storage import FlashModel, choose_storage
 from mmoe_embed.toolchain import is_microcontroller
 
 
@@ -26,12 +27,14 @@ class Port:
     indirect_calls: dict[str, tuple[str, ...]]
 
 
-def describe_port(board: Board, version: str) -> Port:
+def describe_port(board: Board, version: str, storage: str | None = None, flash: FlashModel | None = None) -> Port:
     """Files and flags of a board.
 
     Args:
         board: its kind and its console choose the files.
         version: reported by the firmware.
+        storage: the driver of the expert image; None is the board's first.
+        flash: whose time is modelled, on an emulated board.
 
     Raises:
         ToolchainError: the firmware has no driver for the board's console.
@@ -43,10 +46,17 @@ def describe_port(board: Board, version: str) -> Port:
     if console is None:
         known = ", ".join(rules["console"])
         raise ToolchainError(f"no driver for console {board.console.driver!r}; supported: {known}", at=board.name)
-    patterns = [*rules["always"], *target["files"], *console["files"]]
+    driver = choose_storage(board, storage)
+    patterns = [*rules["always"], *target["files"], *console["files"], *rules["storage"][driver.driver]["files"]]
     sources = tuple(file for pattern in patterns for file in sorted(root.glob(pattern)))
     names = [*rules["defines"], *target["defines"]]
     defines = [f"-D{name}={_macro(name, board, version)}" for name in names]
+    if driver.base is not None:
+        defines += [f"-DMMOE_DMA_BASE=0x{driver.base:08x}", f"-DMMOE_DMA_IRQ={driver.irq}"]
+    if flash is not None:
+        sources += (root / rules["flash_model"]["file"],)
+        defines += ["-DMMOE_FLASH_MODEL", f"-DMMOE_FLASH_BYTES_PER_S={flash.bytes_per_s}"]
+        defines += [f"-DMMOE_FLASH_LATENCY_NS={flash.latency_ns}", f"-DMMOE_FLASH_BLOCKS={int(flash.blocking)}"]
     if board.boot_writes:
         writes = [f"{{0x{w.address:08x}u, 0x{w.clear:08x}u, 0x{w.set:08x}u}}," for w in board.boot_writes]
         defines.append(f"-DMMOE_BOOT_WRITES={''.join(writes)}")

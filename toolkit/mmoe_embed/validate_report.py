@@ -6,13 +6,20 @@ from xml.etree import ElementTree
 
 from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.storage import FlashModel
 from mmoe_embed.validate import Report
 
 _SLOWEST_SHOWN = 5
 
 
-def render_report(report: Report, board: Board) -> str:
-    """A few lines for a person; the verdict line is the same on every board."""
+def render_report(report: Report, board: Board, flash: FlashModel | None = None) -> str:
+    """A few lines for a person; the verdict line is the same on every board.
+
+    Args:
+        report: what was found.
+        board: at the pace that it ran with.
+        flash: whose time was modelled.
+    """
     identity, comparison, statistics = report.identity, report.comparison, report.statistics
     lines = [
         f"{identity.board}: model {identity.model_id[:12]}, build {identity.build_id[:12]}, "
@@ -29,6 +36,11 @@ def render_report(report: Report, board: Board) -> str:
         lines.append(
             f"experts     {identity.slots} slots, hit rate {100 * statistics.hit_rate:.1f} % "
             f"({statistics.hits} hits, {statistics.misses} misses), {statistics.bytes_loaded} B loaded"
+        )
+    if flash is not None:
+        lines.append(
+            f"flash       modelled: {flash.bytes_per_s / 1e6:g} MB/s, {flash.latency_ns / 1e3:g} us a read"
+            f"{', the core waits for it' if flash.blocking else ''}; an instruction takes {flash.instruction_ns} ns"
         )
     lines += _describe_loads(report, board)
     stack = "stack not measured on this board"

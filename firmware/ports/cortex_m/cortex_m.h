@@ -36,6 +36,9 @@ void uart_start(void);
 void uart_irq_handler(void);
 void uart_send(uint8_t byte); /* waits for room */
 
+/* The DMA engine's driver: dma_pl081.c */
+void dma_irq_handler(void);
+
 /* uart_ring.c: bytes between the interrupt and mmoe_port_read_byte */
 void uart_received(uint8_t byte);
 

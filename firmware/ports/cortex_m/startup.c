@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * From reset to mmoe_main on any Cortex-M. The linker script (linker.ld.j2) gives the __mmoe_ symbols.
- * MMOE_UART_IRQ places the UART's handler in the vector table. MMOE_BOOT_WRITES, where a board needs any (clocks, pins):
+ * MMOE_UART_IRQ, and MMOE_DMA_IRQ where there is one, place the handlers in the vector table. MMOE_BOOT_WRITES, where a board needs any (clocks, pins):
  * initialisers {address, bits to clear, bits to set}, each followed by a comma, done in their order. */
 #include "cortex_m.h"
 #include "mmoe_runtime.h"
@@ -30,10 +30,16 @@ static void Default_Handler(void);
 
 typedef void (*handler)(void);
 
+#if defined(MMOE_DMA_IRQ) && MMOE_DMA_IRQ > MMOE_UART_IRQ
+#define LAST_IRQ MMOE_DMA_IRQ
+#else
+#define LAST_IRQ MMOE_UART_IRQ
+#endif
+
 typedef struct {
     uint32_t *stack_top;
     handler exception[15];
-    handler interrupt[MMOE_UART_IRQ + 1];
+    handler interrupt[LAST_IRQ + 1];
 } vector_table;
 
 /* Memory, bus and usage faults are not enabled, so that they become HardFaults. */
@@ -42,7 +48,13 @@ __attribute__((section(".mmoe_vectors"), used)) static const vector_table vector
     .exception = {Reset_Handler, Default_Handler, HardFault_Handler, HardFault_Handler, HardFault_Handler,
                   HardFault_Handler, HardFault_Handler, Default_Handler, Default_Handler, Default_Handler,
                   Default_Handler, Default_Handler, Default_Handler, Default_Handler, SysTick_Handler},
-    .interrupt = {[MMOE_UART_IRQ] = uart_irq_handler},
+    .interrupt =
+        {
+            [MMOE_UART_IRQ] = uart_irq_handler,
+#ifdef MMOE_DMA_IRQ
+            [MMOE_DMA_IRQ] = dma_irq_handler,
+#endif
+        },
 };
 
 static void write_boot_registers(void) {

@@ -2,7 +2,7 @@
  *
  * 64-bit ticks from the 24-bit SysTick, whose interrupt counts the wraps. MMOE_TICK_HZ: what it counts. */
 #include "cortex_m.h"
-#include "mmoe_runtime.h"
+#include "storage.h"
 
 enum { SYST_CSR_ENABLE = 1, SYST_CSR_TICKINT = 2, SYST_CSR_CORE_CLOCK = 4, PERIOD = 1 << 24 };
 

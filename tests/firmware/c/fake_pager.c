@@ -26,15 +26,15 @@ static const mmoe_memory memory = {.slots = slots,
                                    .queue = queue};
 
 /* Chosen by a test */
-int fake_start_status, fake_done_status, fake_polls, fake_stuck, fake_short;
+int fake_start_status, fake_done_status, fake_polls, fake_stuck, fake_short, fake_progress;
 /* Seen by a test */
 int fake_starts, fake_overlaps;
 static struct {
     uint8_t *to;
-    uint32_t offset, length;
+    uint32_t offset, length, arrived;
     int polls, running;
 } read;
-static uint64_t now, ended;
+static uint64_t now, ended; /* ended: one tick before read_done says so */
 
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
     if (read.running) fake_overlaps++;
@@ -44,6 +44,7 @@ mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
     read.offset = offset;
     read.length = length;
     read.polls = fake_polls;
+    read.arrived = 0;
     read.running = 1;
     return MMOE_OK;
 }
@@ -59,6 +60,15 @@ int mmoe_port_read_done(void) {
 }
 
 uint64_t mmoe_port_read_ended(void) { return ended; }
+
+/* An eighth more arrives with each question, where the test asks for it */
+uint32_t mmoe_port_read_progress(void) {
+    if (!fake_progress || !read.running || fake_short || fake_done_status) return 0;
+    read.arrived += read.length / 8;
+    if (read.arrived > read.length) read.arrived = read.length;
+    memcpy(read.to, image + read.offset, read.arrived);
+    return read.arrived;
+}
 uint64_t mmoe_port_ticks(void) { return now += 10; }
 uint32_t mmoe_port_tick_hz(void) { return 1000; }
 
@@ -70,7 +80,7 @@ int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_
     memset(image, 0xFF, sizeof image);
     memset(slots, 0, sizeof slots);
     memcpy(image, data, length);
-    fake_start_status = fake_done_status = fake_polls = fake_stuck = fake_short = fake_starts = fake_overlaps = 0;
+    fake_start_status = fake_done_status = fake_polls = fake_stuck = fake_short = fake_progress = fake_starts = fake_overlaps = 0;
     model.layers = layers;
     model.experts = experts;
     model.top_k = top_k;
@@ -86,9 +96,9 @@ int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_
 }
 
 /* The page, or NULL with the status in *status */
-const uint8_t *fake_take(uint16_t expert, int32_t *status) {
+const uint8_t *fake_take(uint16_t expert, uint32_t bytes, int32_t *status) {
     const uint8_t *page = NULL;
-    *status = (int32_t)mmoe_pager_take(expert, &page);
+    *status = (int32_t)mmoe_pager_take(expert, bytes, &page);
     return *status ? NULL : page;
 }
 

@@ -11,6 +11,7 @@ from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, load_build
 from mmoe_embed.runners import connect_board
 from mmoe_embed.serial.client import BoardClient
+from mmoe_embed.storage import FlashModel, set_pace
 
 build_argument = click.argument("build", type=click.Path(path_type=Path))
 
@@ -27,10 +28,21 @@ def port_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return port(baud(function))
 
 
+def board_of(build: BuildFolder) -> Board:
+    """The board file of a build, at the pace that its modelled flash asks of the emulator."""
+    return set_pace(load_board(build.board), flash_of(build))
+
+
+def flash_of(build: BuildFolder) -> FlashModel | None:
+    """The modelled flash of a build."""
+    flash = build.plan["flash_model"]
+    return FlashModel(**flash) if flash else None
+
+
 @contextlib.contextmanager
 def open_build(folder: Path, port: str | None, baud: int | None) -> Iterator[tuple[BuildFolder, Board, BoardClient]]:
     """The build, its board file, and the running board, already known to run this build."""
     build = load_build(folder)
-    board = load_board(build.board)
+    board = board_of(build)
     with connect_board(board, build, port=port, baud=baud) as client:
         yield build, board, client

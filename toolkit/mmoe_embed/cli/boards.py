@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from mmoe_embed.board import Board, list_boards, load_board
+from mmoe_embed.board import Board, Storage, list_boards, load_board
 from mmoe_embed.board_draft import check_board, compare_board, draft_board
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.errors import UsageError
@@ -113,6 +113,7 @@ def render_board(board: Board) -> str:
         f"  kind      {board.kind}",
         f"  core      {core.core}, FPU {core.fpu}, {isa}",
         f"  console   {_render_console(board)}",
+        f"  storage   {', '.join(_render_storage(storage) for storage in board.storages)}",
         f"  runner    {board.runner.default}",
     ]
     for memory in board.memory:
@@ -128,6 +129,12 @@ def render_board(board: Board) -> str:
     if board.notes:
         lines.append(f"  note      {board.notes}")
     return "\n".join(lines)
+
+
+def _render_storage(storage: Storage) -> str:
+    if storage.base is None:
+        return storage.driver
+    return f"{storage.driver} at 0x{storage.base:08x}, interrupt {storage.irq}"
 
 
 def _render_console(board: Board) -> str:

@@ -1,6 +1,7 @@
 """`mmoe-embed build`: checkpoint to ELF."""
 
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -11,6 +12,7 @@ from mmoe_embed.cli.options import (
     plan_options,
     plan_request,
     scheme_option,
+    storage_options,
 )
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.toolchain import COMPILERS
@@ -22,6 +24,7 @@ from mmoe_embed.toolchain import COMPILERS
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The build folder.")
 @scheme_option
 @plan_options
+@storage_options
 @click.option("--compiler", type=click.Choice(COMPILERS), help="Default: the first that is installed.")
 @click.option("--clean", is_flag=True, help="Empty a build folder that was made from other inputs, and start over.")
 def command(
@@ -29,16 +32,12 @@ def command(
     board: str,
     output: Path,
     scheme: str,
-    expert_slots: int | None,
-    sram_bytes: int | None,
-    policy: str,
     compiler: str | None,
     clean: bool,
+    **options: Any,
 ) -> Result:
     """Quantize, plan, emit and compile CHECKPOINT for a board. What did not change is not done again."""
-    request = BuildRequest(
-        checkpoint, board, output, scheme, plan_request(expert_slots, sram_bytes, policy), compiler, clean
-    )
+    request = BuildRequest(checkpoint, board, output, scheme, plan_request(**options), compiler, clean)
     build = build_firmware(request, console)
     sizes = build.record["sizes"]
     plan = build.plan

@@ -9,7 +9,7 @@ from mmoe_embed.cli import build as build_verb
 from mmoe_embed.cli import flash as flash_verb
 from mmoe_embed.cli import validate as validate_verb
 from mmoe_embed.cli.board_session import open_build
-from mmoe_embed.cli.options import board_option, checkpoint_argument, plan_options, scheme_option
+from mmoe_embed.cli.options import board_option, checkpoint_argument, plan_options, scheme_option, storage_options
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.prompt import stream_answer
 from mmoe_embed.toolchain import COMPILERS
@@ -23,6 +23,7 @@ _REQUEST = "wake me at ten past six"
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The build folder.")
 @scheme_option
 @plan_options
+@storage_options
 @click.option("--compiler", type=click.Choice(COMPILERS), help="Default: the first that is installed.")
 @click.option("--prompt", default=_REQUEST, show_default=True, help="What to ask the board.")
 @click.pass_context

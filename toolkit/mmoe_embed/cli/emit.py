@@ -1,6 +1,7 @@
 """`mmoe-embed emit`: the model as C."""
 
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -13,6 +14,7 @@ from mmoe_embed.cli.options import (
     plan_options,
     plan_request,
     scheme_option,
+    storage_options,
 )
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.emit.writer import emit_model, write_files
@@ -25,21 +27,18 @@ from mmoe_embed.resources import hash_sources
 @board_option
 @scheme_option
 @plan_options
+@storage_options
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder for the emitted files.")
 def command(
     checkpoint: Path,
     board: str,
     scheme: str,
-    expert_slots: int | None,
-    sram_bytes: int | None,
-    policy: str,
     output: Path,
+    **options: Any,
 ) -> Result:
     """Write CHECKPOINT as C for a board: model.c, weights, expert image. Needs no compiler."""
     target = load_board(board)
-    model, plan = choose_scheme(
-        load_checkpoint(checkpoint), target, scheme, plan_request(expert_slots, sram_bytes, policy)
-    )
+    model, plan = choose_scheme(load_checkpoint(checkpoint), target, scheme, plan_request(**options))
     emitted = emit_model(model, plan, hash_sources())
     write_files(emitted.files, check_output(output))
     files = {name: len(content) for name, content in emitted.files.items()}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -21,12 +22,10 @@ def command(
     checkpoint: Path,
     boards: tuple[str, ...],
     scheme: str,
-    expert_slots: int | None,
-    sram_bytes: int | None,
-    policy: str,
+    **options: Any,
 ) -> Result:
     """Say of every board whether CHECKPOINT runs on it, by what margin, and what a token costs. Needs no compiler."""
-    request = plan_request(expert_slots, sram_bytes, policy)
+    request = plan_request(**options)
     fits = fit_boards(load_checkpoint(checkpoint), list(boards) or list_boards(), scheme, request)
     data = {"boards": [dataclasses.asdict(fit) for fit in fits], "formula": list(FORMULA)}
     return Result(data, render_fits(fits))

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from mmoe_embed.board import load_board
 from mmoe_embed.build_folder import load_build
-from mmoe_embed.cli.board_session import build_argument, port_options
+from mmoe_embed.cli.board_session import board_of, build_argument, port_options
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.errors import UsageError
 from mmoe_embed.runners import EMULATED_RUNNERS, RUNNERS, connect_board, make_commands
@@ -32,7 +31,7 @@ def command(build: Path, runner: str | None, port: str | None, baud: int | None,
     An emulated board has no flash to write: the image is checked against the board's memories and started once.
     """
     folder = load_build(build)
-    board = load_board(folder.board)
+    board = board_of(folder)
     name = runner or board.runner.default
     emulated = name in EMULATED_RUNNERS
     if emulated and name != board.runner.default:

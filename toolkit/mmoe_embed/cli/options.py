@@ -72,11 +72,25 @@ plan_options = _stack(
         help="Which expert a full cache drops.",
     ),
 )
+storage_options = _stack(
+    click.option("--storage", metavar="DRIVER", help="What reads the experts; default: the board's first [[storage]]."),
+    click.option(
+        "--flash-model",
+        metavar="SPEED[:LATENCY][:blocking]",
+        help="Emulated boards: experts lie in a flash of so many bytes a second, e.g. 8M or 20M:50us.",
+    ),
+    click.option(
+        "--instruction-ns",
+        type=int,
+        metavar="NS",
+        help="Virtual time of an instruction beside --flash-model, a power of two. Default: about a cycle of the core.",
+    ),
+)
 
 
-def plan_request(expert_slots: int | None, sram_bytes: int | None, policy: str) -> PlanRequest:
-    """The planner's request from the three plan options."""
-    return PlanRequest(expert_slots, sram_bytes, policy)
+def plan_request(**options: Any) -> PlanRequest:
+    """The planner's request from the plan options."""
+    return PlanRequest(**options)
 
 
 def check_output(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -15,6 +16,7 @@ from mmoe_embed.cli.options import (
     plan_options,
     plan_request,
     scheme_option,
+    storage_options,
 )
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.emit.writer import write_files
@@ -26,21 +28,18 @@ from mmoe_embed.plan import choose_scheme
 @board_option
 @scheme_option
 @plan_options
+@storage_options
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for plan.json and arena.svg.")
 def command(
     checkpoint: Path,
     board: str,
     scheme: str,
-    expert_slots: int | None,
-    sram_bytes: int | None,
-    policy: str,
     output: Path | None,
+    **options: Any,
 ) -> Result:
     """Decide where CHECKPOINT lives on a board: arena, KV cache, expert slots, flash. Needs no compiler."""
     target = load_board(board)
-    model, plan = choose_scheme(
-        load_checkpoint(checkpoint), target, scheme, plan_request(expert_slots, sram_bytes, policy)
-    )
+    model, plan = choose_scheme(load_checkpoint(checkpoint), target, scheme, plan_request(**options))
     text = plan.summary()
     if output is not None:
         write_files(

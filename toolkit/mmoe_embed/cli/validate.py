@@ -6,7 +6,7 @@ import rich_click as click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmoe_embed.build_folder import load_build
-from mmoe_embed.cli.board_session import build_argument, open_build, port_options
+from mmoe_embed.cli.board_session import build_argument, flash_of, open_build, port_options
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.golden import Golden
@@ -79,7 +79,7 @@ def _validate(
         )
     ticks = report.comparison.ticks
     mean = count_instructions(sum(ticks) / len(ticks), report.identity.tick_hz, board) if ticks else None
-    return report, render_report(report, board), mean
+    return report, render_report(report, board, flash_of(folder)), mean
 
 
 def choose_prompts(golden: Golden, requests: list[str], steps: int, seed: int) -> list[Prompt]:

@@ -81,7 +81,7 @@ def emit_model(model: Quantized, plan: BoardPlan, sources_sha256: str = "") -> E
         "lines": op_lines(graph, config),
         "tensors": [(buffer, graph.tensors[buffer.name].size_expression) for buffer in plan.arena],
         "page": page,
-        "mapped": True,
+        "mapped": plan.mapped,
         "expert_place": plan.paging.places(plan.expert_count),
         "first_slot": plan.paging.first_slots(),
         "gate_up": page.gate_up if page else empty,
