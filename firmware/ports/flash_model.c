@@ -30,9 +30,9 @@ uint64_t mmoe_port_ticks(void) { return mmoe_storage_ticks() - stood_still; }
 
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
     const uint64_t start = mmoe_storage_ticks();
+    first = start - stood_still + LATENCY_TICKS;
     const mmoe_status status = mmoe_storage_read_start(dst, offset, length);
     stood_still += mmoe_storage_ticks() - start;
-    first = mmoe_port_ticks() + LATENCY_TICKS;
     due = first + (length * TICKS_A_BYTE >> 16) + 1;
     bytes = length;
     while (MMOE_FLASH_BLOCKS && status == MMOE_OK && mmoe_port_ticks() < due) {}

@@ -15,6 +15,7 @@
 
 #include "mmoe_runtime.h"
 
-extern const uint8_t mmoe_expert_image[]; /* emitted, where the storage is mapped */
+/* Emitted where the storage is mapped; weak, because a dense model has none and never reads it. */
+extern const uint8_t mmoe_expert_image[] __attribute__((weak));
 
 #endif

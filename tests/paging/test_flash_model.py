@@ -53,7 +53,7 @@ def test_load_time_is_hidden_at_each_speed(tmp_path: Path, speed: str) -> None:
     assert report["hidden_share"] >= 0.6
     statistics = report["statistics"]
     own = statistics["misses"] * (6656 / parse_flash_model(speed, None, load_board(BOARD)).bytes_per_s + 20e-6)
-    assert statistics["load_ticks"] / report["identity"]["tick_hz"] == pytest.approx(own, rel=0.01)
+    assert statistics["load_ticks"] / report["identity"]["tick_hz"] == pytest.approx(own, rel=0.03)
 
 
 @pytest.mark.arm
