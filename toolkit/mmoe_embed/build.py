@@ -225,6 +225,7 @@ def _finish(
             "quantized": quantized.name,
             "source_sha256": model.source_sha256,
             "compiler": toolchain.version,
+            "flash_model": dataclasses.asdict(plan.flash_model) if plan.flash_model else None,
             "sizes": {"text": sizes.text, "data": sizes.data, "stack_bound": stack_bound},
             "files": {name: file_sha256(folder / name) for name in names},
         },

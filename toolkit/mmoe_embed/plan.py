@@ -233,7 +233,8 @@ def plan_model(
         )
     pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
     in_place = mapped and board.memory_for("experts").xip
-    slots, notes = _choose_slots(board, request, pages, parts, None if limit is None else limit - fixed, in_place=in_place)
+    spare = None if limit is None else limit - fixed
+    slots, notes = _choose_slots(board, request, pages, parts, spare, in_place=in_place)
     check_placement(request.paging, config, slots, mapped=bool(page) and in_place)
     if slots:
         parts.append(pages.part(slots))

@@ -41,6 +41,7 @@ static void program_channel(void) {
     LINK = 0;
     CONTROL = CONTROL_INTERRUPTS | CONTROL_INCREMENTS | CONTROL_WORDS | CONTROL_BURSTS | words;
     CHANNEL = CHANNEL_INTERRUPTS | ENABLE;
+    CONFIGURATION = ENABLE; /* changes nothing; QEMU 7.2 raises the interrupt line only here */
 }
 
 void dma_irq_handler(void) {
@@ -61,7 +62,7 @@ void dma_irq_handler(void) {
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
     const uint32_t from = (uint32_t)(uintptr_t)mmoe_expert_image + offset, to = (uint32_t)(uintptr_t)dst;
     if ((from | to | length) & 3 || dma.state == 0) return MMOE_E_ARGUMENT;
-    CONFIGURATION = ENABLE; /* little-endian, as it is after reset */
+    CONFIGURATION = ENABLE; /* both masters little-endian, as after reset */
     INT_TC_CLEAR = INT_ERROR_CLEAR = CHANNEL_0;
     nvic_enable(MMOE_DMA_IRQ);
     dma.from = from;

@@ -35,7 +35,7 @@ def board_of(build: BuildFolder) -> Board:
 
 def flash_of(build: BuildFolder) -> FlashModel | None:
     """The modelled flash of a build."""
-    flash = build.plan["flash_model"]
+    flash = build.record.get("flash_model")
     return FlashModel(**flash) if flash else None
 
 
