@@ -176,9 +176,7 @@ def plan_model(
     if request.policy not in POLICIES:
         raise UsageError(f"unknown policy {request.policy!r}; supported: {', '.join(POLICIES)}")
     storage = choose_storage(board, request.storage)
-    flash = None
-    if request.flash_model is not None:
-        flash = parse_flash_model(request.flash_model, request.instruction_ns, board)
+    flash = parse_flash_model(request.flash_model, request.instruction_ns, board) if request.flash_model else None
     mapped = storage.mapped and flash is None
     graph = build_graph(config)
     problem = arena_problem(graph)
@@ -198,8 +196,8 @@ def plan_model(
         "kv": shorter,
     }
     if not runtime.measured:
-        tables = _EXPERT_STATE_BYTES * config.num_hidden_layers * config.num_experts + _OP_STATE_BYTES * len(graph.ops)
-        tables += _LAYER_STATE_BYTES * config.num_hidden_layers
+        layer_bytes = _EXPERT_STATE_BYTES * config.num_experts + _LAYER_STATE_BYTES
+        tables = config.num_hidden_layers * layer_bytes + _OP_STATE_BYTES * len(graph.ops)
         runtime = dataclasses.replace(runtime, data=runtime.data + tables)
 
     page = expert_page(model)
