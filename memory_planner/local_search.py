@@ -11,7 +11,7 @@ from memory_planner.first_fit import count_conflicts, find_crowding, place_in_or
 from memory_planner.native import Alarm
 
 if TYPE_CHECKING:
-    from memory_planner.anytime import Incumbent
+    from memory_planner.incumbent import Incumbent
 
 
 def improve_order(best: Incumbent, alarm: Alarm) -> None:

@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from memory_planner.anytime import Incumbent, minimise_peak
+from memory_planner.anytime import minimise_peak
 from memory_planner.errors import CapacityError
+from memory_planner.incumbent import Incumbent
 from memory_planner.layout import Layout, build_layout, check_pins
 from memory_planner.native import Int64s
 from memory_planner.options import SearchOptions
