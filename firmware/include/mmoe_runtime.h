@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define MMOE_ABI 2 /* changes whenever an emitted file of an older version must not be built */
+#define MMOE_ABI 3 /* changes whenever an emitted file of an older version must not be built */
 
 /* One expert matrix inside a page: byte offsets from the start of the page (SPEC.md 6). */
 typedef struct {
@@ -39,12 +39,21 @@ typedef struct mmoe_moe {
     const struct mmoe_moe *next; /* the next layer's, to guess its experts; NULL in the last one */
 } mmoe_moe;
 
-/* Scratch of mmoe_op_moe. Holds the router's scores, the gate/up products, their quantized form, and one output for each
- * of the experts of a token and the shared one, so that they can be computed in any order and summed in the written one. */
-#define MMOE_MOE_SCRATCH_BYTES(hidden, experts, top_k, expert_width, shared_width)                     \
-    (MMOE_PAD(8 * (experts), 16) + MMOE_PAD(8 * MMOE_MAX(expert_width, shared_width), 16) +            \
-     MMOE_VECTOR_BYTES(MMOE_MAX(expert_width, shared_width)) + ((top_k) + 1) * MMOE_PAD(4 * (hidden), 16))
 #define MMOE_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MMOE_MIN(a, b) ((a) < (b) ? (a) : (b))
+
+/* Scratch of mmoe_op_linear with a chunk of tokens */
+#define MMOE_LINEAR_SCRATCH_BYTES(chunk, columns) ((chunk) > 1 ? MMOE_MATMUL_SCRATCH_BYTES(columns) : 0)
+
+/* Scratch of mmoe_op_moe: the router's scores; what a batch of tokens goes through an FFN with (gate/up products, their
+ * quantized form); outputs, one for each expert of a token or each token of a batch; for a chunk, who chose which expert. */
+#define MMOE_MOE_SCRATCH_BYTES(chunk, hidden, experts, top_k, expert_width, shared_width)                               \
+    (MMOE_PAD(8 * (experts), 16) +                                                                                      \
+     MMOE_MIN(chunk, MMOE_BATCH) * (MMOE_PAD(8 * MMOE_MAX(expert_width, shared_width), 16) +                            \
+                                    MMOE_VECTOR_BYTES(MMOE_MAX(expert_width, shared_width))) +                          \
+     MMOE_MAX(top_k, MMOE_MIN(chunk, MMOE_BATCH)) * MMOE_PAD(4 * (hidden), 16) +                                        \
+     ((chunk) > 1 ? MMOE_PAD((chunk) * (5 * (top_k) + 1), 16) : 0) +                                                    \
+     MMOE_LINEAR_SCRATCH_BYTES(chunk, MMOE_MAX(hidden, MMOE_MAX(expert_width, shared_width))))
 
 typedef struct mmoe_runtime mmoe_runtime;
 
@@ -75,9 +84,10 @@ typedef struct {
     uint8_t model_id[32]; /* sha256 of the quantized model file */
     uint8_t build_id[32]; /* sha256 over everything that was emitted from */
     uint32_t vocab_size, context;
+    uint16_t chunk;                      /* tokens that one pass takes at most, at least 1 */
     uint16_t layers, hidden, experts, top_k;
     uint32_t arena_bytes, kv_bytes;      /* kv_bytes: one layer */
-    uint32_t logits_offset;              /* float (vocab_size) in the arena, valid after a step */
+    uint32_t logits_offset;              /* float (vocab_size) in the arena, valid after mmoe_step and mmoe_finish */
     uint32_t expert_bytes;               /* one expert; 0 when dense */
     uint16_t slots;                      /* expert slots in SRAM; 0: every expert is used in place */
     uint16_t policy;                     /* mmoe_policy */
@@ -88,7 +98,7 @@ typedef struct {
     mmoe_page_matrix expert_gate_up, expert_down; /* the same in every expert */
     uint16_t op_count;
     const char *const *op_names;
-    mmoe_status (*step)(mmoe_runtime *rt, uint32_t token);
+    mmoe_status (*pass)(mmoe_runtime *rt);
     const mmoe_tokenizer *tokenizer;
     const uint16_t *prefix_tokens, *suffix_tokens;
     uint16_t prefix_count, suffix_count;
@@ -107,7 +117,8 @@ typedef struct {
 } mmoe_layer_statistics;
 
 typedef struct {
-    uint32_t steps, load_errors;
+    uint32_t steps; /* tokens taken */
+    uint32_t load_errors;
     uint32_t prefetched, prefetch_used; /* pages read ahead, and those of them that were wanted before they were evicted */
     uint64_t check_ticks;               /* spent on CRC-32 of pages */
     mmoe_layer_statistics *layer;       /* (layers) */
@@ -117,37 +128,50 @@ struct mmoe_runtime {
     const mmoe_model *model;
     uint8_t *arena; /* (arena_bytes), 16-byte aligned */
     uint8_t *kv;    /* (layers, kv_bytes), 16-byte aligned */
-    uint32_t position;
+    uint32_t position; /* of the first token of a pass */
+    uint32_t *tokens;  /* (chunk): fed and not run yet */
+    uint32_t fed;
+    uint32_t rows;     /* tokens that the operations of a pass work on: row i of a buffer is token i */
+    uint8_t head;      /* 1: this pass ends with logits of its last token */
     mmoe_statistics statistics;
     /* per operation, (op_count) */
     uint64_t *op_ticks;
     uint32_t *op_calls;
     uint64_t op_started;
-    uint8_t *routes; /* (2, layers, top_k): experts of the last step, then hit flags */
+    uint8_t *routes; /* (2, layers, top_k): experts of the last token, then hit flags */
 };
 
-/* --- the operations an emitted step function calls, in order; each returns 0 or a negative status --------------------- */
+/* --- the operations an emitted pass calls, in order; each returns 0 or a negative status ------------------------------ */
 
-/* mmoe_step_begin checks the token and the room in the context; mmoe_op_done closes one line of the profile. */
-mmoe_status mmoe_step_begin(mmoe_runtime *rt, uint32_t token);
-void mmoe_op_done(mmoe_runtime *rt, uint16_t op);
-void mmoe_step_end(mmoe_runtime *rt);
+/* A buffer holds rt->rows rows, one a token, without gaps: float (n), or a quantized vector of MMOE_VECTOR_BYTES(n). */
 
-mmoe_status mmoe_op_embed(const mmoe_matrix *w, uint32_t token, float *x);
-mmoe_status mmoe_op_rmsnorm(const float *x, const float *w, uint32_t n, float eps, float *y);
-mmoe_status mmoe_op_quantize(const float *x, uint32_t n, mmoe_vector *q);
-mmoe_status mmoe_op_linear(const mmoe_matrix *w, const mmoe_vector *x, float *y);
-mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, float *out, void *scratch);
-mmoe_status mmoe_op_add(const float *x, uint32_t n, float *y);
-/* x (hidden) += MoE; n: the normed x for the router; q: the same quantized */
-mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, const mmoe_vector *q, float *x, void *scratch);
+void mmoe_op_done(mmoe_runtime *rt, uint16_t op); /* closes one line of the profile */
+
+mmoe_status mmoe_op_embed(mmoe_runtime *rt, const mmoe_matrix *w, float *x);
+mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y);
+/* x: n floats a row, rows `stride` floats apart */
+mmoe_status mmoe_op_quantize(mmoe_runtime *rt, const float *x, uint32_t stride, uint32_t n, mmoe_vector *q);
+/* scratch: MMOE_LINEAR_SCRATCH_BYTES; NULL with a chunk of 1 */
+mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, void *scratch);
+/* qkv: the heads' outputs take the place of the queries */
+mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, void *scratch);
+mmoe_status mmoe_op_add(mmoe_runtime *rt, const float *x, uint32_t n, float *y);
+/* x (hidden) += MoE; n: the normed x for the router, used up; q: the same quantized */
+mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x, void *scratch);
+/* From here on the pass has one row, that of its last token. */
+mmoe_status mmoe_op_last(mmoe_runtime *rt, float *x, uint32_t n);
 
 /* --- the runtime as a firmware calls it --------------------------------------------------------------------------------- */
 
 /* Checks the ABI and the expert image. *rt is set also on failure: it then answers what needs no model. */
 mmoe_status mmoe_init(mmoe_runtime **rt);
 void mmoe_reset(mmoe_runtime *rt);              /* position 0 */
-mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token); /* one decode step; logits in the arena */
+/* Takes a token. The model runs when a chunk of them waits and another comes: MMOE_E_TOKEN and MMOE_E_CONTEXT are of this
+ * token, any other status is of the tokens that waited, which are dropped. */
+mmoe_status mmoe_feed(mmoe_runtime *rt, uint32_t token);
+/* Runs what waits, at least one token; logits of the last one in the arena. */
+mmoe_status mmoe_finish(mmoe_runtime *rt);
+mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token); /* one decode step: feed and finish */
 const float *mmoe_logits(const mmoe_runtime *rt);        /* (vocab_size) */
 
 /* The firmware itself: starts the model, then answers requests for ever. A port calls it when it can receive and send. */

@@ -21,6 +21,7 @@ static uint8_t arena[AT_LEAST_1(MMOE_MODEL_ARENA_BYTES)] PLACED("mmoe_arena");
 static uint8_t kv[AT_LEAST_1(MMOE_MODEL_LAYERS * MMOE_MODEL_KV_BYTES)] PLACED("mmoe_kv");
 static uint8_t slots[AT_LEAST_1(MMOE_MODEL_SLOTS * MMOE_MODEL_EXPERT_BYTES)] PLACED("mmoe_slots");
 
+static uint32_t tokens[MMOE_MODEL_CHUNK];
 static uint8_t routes[AT_LEAST_1(ROUTES)];
 static uint64_t op_ticks[MMOE_MODEL_OPS];
 static uint32_t op_calls[MMOE_MODEL_OPS];
@@ -35,6 +36,7 @@ const mmoe_memory mmoe_the_memory = {
     .arena = arena,
     .kv = kv,
     .slots = slots,
+    .tokens = tokens,
     .routes = routes,
     .op_ticks = op_ticks,
     .op_calls = op_calls,

@@ -39,6 +39,7 @@ typedef struct { uint32_t offset, crc; } mmoe_page_entry;
 typedef struct {
     uint8_t *arena, *kv; /* (arena_bytes), (layers, kv_bytes) */
     uint8_t *slots;      /* (slots, expert_bytes) */
+    uint32_t *tokens;    /* (chunk) */
     uint8_t *routes;     /* (2, layers, top_k) */
     uint64_t *op_ticks;  /* (op_count) */
     uint32_t *op_calls;  /* (op_count) */
@@ -78,10 +79,10 @@ int mmoe_policy_prefers(const mmoe_slot *a, const mmoe_slot *b);
 mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, mmoe_statistics *statistics);
 /* Forgets every loaded expert. */
 void mmoe_pager_empty(void);
-/* A new token begins: what the last one still held is free. */
+/* A new pass begins: what the last one still held is free. */
 void mmoe_pager_begin_token(void);
-/* Asks for a layer's experts (count <= experts numbers of the image, each once). Sets hit[i] to 1 where one is loaded, and starts
- * to read the first of the others. */
+/* Asks for experts of a layer (numbers of the image, each once, no more than surely find a slot). Sets hit[i] to 1 where one is
+ * loaded, and starts to read the first of the others. */
 void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit);
 /* Names experts that may be wanted soon (count <= 16): read when no wanted one waits, forgotten at the next mmoe_pager_want or
  * when called with none. */
@@ -145,7 +146,7 @@ typedef struct {
     mmoe_status ready; /* what mmoe_init gave: requests that need the model are answered with it */
     uint8_t generating, ended;
     uint16_t generated;
-    uint32_t next_token; /* the greedy choice after the last step */
+    uint32_t next_token; /* the greedy choice after the last token */
     /* The last reply, kept for a request that comes twice */
     uint8_t reply[MMOE_FRAME_BODY_BYTES];
     uint32_t reply_length; /* 0: none */
@@ -161,6 +162,15 @@ void mmoe_session_greet(void);
 mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t length, uint32_t *tokens);
 /* The next token of the answer; *done 1: there is none, *token ended it. MMOE_E_NO_PROMPT when no prompt is running. */
 mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done);
+
+/* --- rows of a chunk's buffers -------------------------------------------------------------------------------------------- */
+
+static inline mmoe_vector *mmoe_vector_row(mmoe_vector *q, uint32_t n, uint32_t row) {
+    return (mmoe_vector *)(void *)((uint8_t *)q + row * MMOE_VECTOR_BYTES(n));
+}
+static inline const mmoe_vector *mmoe_const_vector_row(const mmoe_vector *q, uint32_t n, uint32_t row) {
+    return (const mmoe_vector *)(const void *)((const uint8_t *)q + row * MMOE_VECTOR_BYTES(n));
+}
 
 /* --- runtime.c ------------------------------------------------------------------------------------------------------------ */
 

@@ -3,39 +3,72 @@
 
 #include "mmoe_internal.h"
 
-/* Scratch of mmoe_op_moe, laid out as MMOE_MOE_SCRATCH_BYTES counts it. */
+/* Scratch of mmoe_op_moe, laid out as MMOE_MOE_SCRATCH_BYTES counts it; batch is MMOE_MIN(chunk, MMOE_BATCH). */
 typedef struct {
     float *router;      /* (2 * experts) */
-    float *products;    /* (2 * width): gate, then up */
-    mmoe_vector *inner; /* (width) quantized */
-    uint8_t *rows;      /* (top_k + 1) outputs, float (hidden): the experts, then the shared one */
-    uint32_t row_bytes;
+    uint8_t *products;  /* (batch) rows float (2 * width): gate, then up */
+    mmoe_vector *inner; /* (batch) rows (width) quantized */
+    uint8_t *outputs;   /* (max(top_k, batch)) rows float (hidden) */
+    float *gate;        /* (chunk, top_k) */
+    uint8_t *chosen;    /* (chunk, top_k) */
+    uint8_t *next;      /* (chunk): of a token's experts, which comes next */
+    void *matmul;
+    uint32_t width, product_bytes, output_bytes;
 } moe_scratch;
 
-static moe_scratch divide_scratch(const mmoe_moe *moe, uint8_t *scratch) {
-    const uint32_t width = MMOE_MAX(moe->expert_width, moe->shared_width);
-    moe_scratch s;
+static moe_scratch divide_scratch(const mmoe_moe *moe, uint32_t chunk, uint8_t *scratch) {
+    const uint32_t width = MMOE_MAX(moe->expert_width, moe->shared_width), batch = MMOE_MIN(chunk, MMOE_BATCH);
+    const uint32_t choices = chunk * moe->top_k;
+    moe_scratch s = {
+        .width = width, .product_bytes = MMOE_PAD(8u * width, 16u), .output_bytes = MMOE_PAD(4u * moe->hidden, 16u)};
     s.router = (float *)(void *)scratch;
-    scratch += MMOE_PAD(8u * moe->experts, 16u);
-    s.products = (float *)(void *)scratch;
-    scratch += MMOE_PAD(8u * width, 16u);
-    s.inner = (mmoe_vector *)(void *)scratch;
-    s.rows = scratch + MMOE_VECTOR_BYTES(width);
-    s.row_bytes = MMOE_PAD(4u * moe->hidden, 16u);
+    s.products = scratch + MMOE_PAD(8u * moe->experts, 16u);
+    s.inner = (mmoe_vector *)(void *)(s.products + batch * s.product_bytes);
+    s.outputs = (uint8_t *)mmoe_vector_row(s.inner, width, batch);
+    scratch = s.outputs + MMOE_MAX(moe->top_k, batch) * s.output_bytes;
+    s.gate = (float *)(void *)scratch;
+    s.chosen = scratch + 4 * choices;
+    s.next = s.chosen + choices;
+    s.matmul = scratch + MMOE_PAD(5 * choices + chunk, 16u);
     return s;
 }
 
-static float *output_row(const moe_scratch *s, uint32_t row) { return (float *)(void *)(s->rows + row * s->row_bytes); }
-
-/* FFN(n) of SPEC.md 3.5 step 2.8, in two halves: s->products, then out */
-static void run_gate_up(const mmoe_matrix *gate_up, const mmoe_vector *n, const moe_scratch *s) {
-    mmoe_matvec(gate_up, n, s->products);
-    mmoe_swiglu_f32(s->products, gate_up->rows / 2, s->products);
+static float *output_row(const moe_scratch *s, uint32_t row) {
+    return (float *)(void *)(s->outputs + row * s->output_bytes);
 }
 
-static mmoe_status run_down(const mmoe_matrix *down, const moe_scratch *s, float *out) {
-    const mmoe_status status = mmoe_quantize_s8(s->products, down->columns, s->inner);
-    if (status == MMOE_OK) mmoe_matvec(down, s->inner, out);
+/* Tokens that go through an FFN together */
+typedef struct {
+    uint32_t count; /* 1..MMOE_BATCH */
+    const mmoe_vector *in[MMOE_BATCH];
+    float *out[MMOE_BATCH];
+} moe_batch;
+
+/* FFN(in) of SPEC.md 3.5 step 2.8, in two halves: s->products, then out */
+static void run_gate_up(const mmoe_matrix *gate_up, const moe_batch *b, const moe_scratch *s) {
+    float *products[MMOE_BATCH];
+    for (uint32_t i = 0; i < b->count; i++) products[i] = (float *)(void *)(s->products + i * s->product_bytes);
+    mmoe_matmul(gate_up, b->in, products, b->count, s->matmul);
+    for (uint32_t i = 0; i < b->count; i++) mmoe_swiglu_f32(products[i], gate_up->rows / 2, products[i]);
+}
+
+static mmoe_status run_down(const mmoe_matrix *down, const moe_batch *b, const moe_scratch *s) {
+    const mmoe_vector *inner[MMOE_BATCH];
+    for (uint32_t i = 0; i < b->count; i++) {
+        mmoe_vector *q = mmoe_vector_row(s->inner, s->width, i);
+        const float *products = (const float *)(const void *)(s->products + i * s->product_bytes);
+        const mmoe_status status = mmoe_quantize_s8(products, down->columns, q);
+        if (status != MMOE_OK) return status;
+        inner[i] = q;
+    }
+    mmoe_matmul(down, inner, b->out, b->count, s->matmul);
+    return MMOE_OK;
+}
+
+static mmoe_status run_shared(const mmoe_moe *moe, const moe_batch *b, const moe_scratch *s) {
+    run_gate_up(moe->shared_gate_up, b, s);
+    const mmoe_status status = run_down(moe->shared_down, b, s);
+    mmoe_pager_poll();
     return status;
 }
 
@@ -50,20 +83,22 @@ static mmoe_matrix page_matrix(const mmoe_page_matrix *m, const uint8_t *page) {
     };
 }
 
-static mmoe_status run_expert(const mmoe_model *model, uint16_t expert, const mmoe_vector *n, const moe_scratch *s,
-                              float *out) {
+/* number: of a wanted expert, in the image; it stays until it is released */
+static mmoe_status run_expert(const mmoe_model *model, uint16_t number, const moe_batch *b, const moe_scratch *s) {
     const uint8_t *page;
-    mmoe_status status = mmoe_pager_take(expert, model->expert_down.weights, &page);
+    mmoe_status status = mmoe_pager_take(number, model->expert_down.weights, &page);
     if (status != MMOE_OK) return status;
     const mmoe_matrix gate_up = page_matrix(&model->expert_gate_up, page);
-    run_gate_up(&gate_up, n, s); /* while `down` still loads; what a wrong page gives is not looked at */
-    status = mmoe_pager_take(expert, model->expert_bytes, &page);
+    run_gate_up(&gate_up, b, s); /* while `down` still loads; what a wrong page gives is not looked at */
+    status = mmoe_pager_take(number, model->expert_bytes, &page);
     if (status != MMOE_OK) return status;
     const mmoe_matrix down = page_matrix(&model->expert_down, page);
-    status = run_down(&down, s, out);
-    mmoe_pager_release(expert);
+    return run_down(&down, b, s);
+}
+
+static void release_expert(uint16_t number) {
+    mmoe_pager_release(number);
     mmoe_pager_poll();
-    return status;
 }
 
 /* Loads ahead what the next layer's router makes of this layer's input (SPEC.md 7.1). */
@@ -77,40 +112,145 @@ static void guess_next(const mmoe_model *model, const mmoe_moe *next, const floa
     mmoe_pager_want_later(number, model->prefetch);
 }
 
-mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, const mmoe_vector *q, float *x,
-                        void *scratch) {
-    const mmoe_model *model = rt->model;
-    const moe_scratch s = divide_scratch(moe, scratch);
-    const uint32_t top_k = moe->experts ? moe->top_k : 0;
-    uint8_t *chosen = rt->routes + moe->layer * top_k, *hit = chosen + model->layers * top_k;
-    float gate[MMOE_MAX_TOP_K];
+/* --- one token: experts that are loaded come first, each of the others while the next one loads ------------------------ */
+
+static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, const moe_scratch *s) {
+    const uint32_t top_k = moe->top_k;
+    uint8_t *chosen = rt->routes + moe->layer * top_k, *hit = chosen + rt->model->layers * top_k;
+    float gate[MMOE_MAX_TOP_K], *sum = n;
     uint16_t number[MMOE_MAX_TOP_K]; /* of the chosen experts, in the image */
     if (top_k) {
         mmoe_route_f32(n, moe->hidden, moe->router_weight, moe->router_bias, moe->experts, top_k, moe->scaling, chosen, gate,
-                       s.router);
+                       s->router);
         for (uint32_t k = 0; k < top_k; k++) number[k] = (uint16_t)(moe->layer * moe->experts + chosen[k]);
         mmoe_pager_want(number, top_k, hit); /* the first miss loads from here on */
-        if (model->prefetch && moe->next) guess_next(model, moe->next, n, &s);
+        if (rt->model->prefetch && moe->next) guess_next(rt->model, moe->next, n, s);
     }
-
-    float *sum = output_row(&s, top_k);
+    moe_batch b = {.count = 1, .in = {q}, .out = {sum}};
     if (moe->shared_width) {
-        run_gate_up(moe->shared_gate_up, q, &s);
-        const mmoe_status status = run_down(moe->shared_down, &s, sum);
+        const mmoe_status status = run_shared(moe, &b, s);
         if (status != MMOE_OK) return status;
-        mmoe_pager_poll();
     } else {
         memset(sum, 0, 4u * moe->hidden);
     }
-    for (uint32_t pass = 0; pass < 2; pass++) { /* hits, then misses, each computed while the next one loads */
+    for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint32_t k = 0; k < top_k; k++) {
             if (hit[k] != 1 - pass) continue;
-            const mmoe_status status = run_expert(model, number[k], q, &s, output_row(&s, k));
+            b.out[0] = output_row(s, k);
+            const mmoe_status status = run_expert(rt->model, number[k], &b, s);
             if (status != MMOE_OK) return status;
+            release_expert(number[k]);
         }
     }
     /* The written order of SPEC.md 3.5, whatever came first above */
-    for (uint32_t k = 0; k < top_k; k++) mmoe_accumulate_f32(output_row(&s, k), gate[k], moe->hidden, sum);
-    mmoe_add_f32(sum, moe->hidden, x);
+    for (uint32_t k = 0; k < top_k; k++) mmoe_accumulate_f32(output_row(s, k), gate[k], moe->hidden, sum);
     return MMOE_OK;
+}
+
+/* --- several tokens: experts in rising index, each for all tokens that chose it, so that sums keep the written order ----- */
+
+typedef struct {
+    uint8_t used[32];                  /* one bit an expert: some token chose it */
+    uint32_t from;                     /* experts of the layer below this one were asked for */
+    uint32_t count;                    /* of the experts that were asked for last */
+    uint16_t number[MMOE_MAX_TOP_K];   /* in the image */
+} moe_window;
+
+static void route_tokens(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, const moe_scratch *s, moe_window *w) {
+    const uint32_t top_k = moe->top_k;
+    uint8_t *chosen = s->chosen;
+    for (uint32_t row = 0; row < rt->rows; row++, chosen += top_k) {
+        mmoe_route_f32(n + row * moe->hidden, moe->hidden, moe->router_weight, moe->router_bias, moe->experts, top_k,
+                       moe->scaling, chosen, s->gate + row * top_k, s->router);
+        for (uint32_t k = 0; k < top_k; k++)
+            w->used[chosen[k] / 8] = (uint8_t)(w->used[chosen[k] / 8] | 1u << chosen[k] % 8);
+        s->next[row] = 0;
+    }
+    memcpy(rt->routes + moe->layer * top_k, chosen - top_k, top_k);
+}
+
+/* Experts that surely find a slot of this layer together */
+static uint32_t window_size(const mmoe_model *model, const mmoe_moe *moe) {
+    const uint16_t *first = model->first_slot;
+    if (model->expert_place || model->slots == 0) return moe->top_k; /* room for one token's is in every plan */
+    const uint32_t slots = first ? first[moe->layer + 1] - first[moe->layer] : model->slots;
+    return MMOE_MIN(slots, MMOE_MAX_TOP_K);
+}
+
+/* Asks for the next experts of the layer. */
+static void want_experts(mmoe_runtime *rt, const mmoe_moe *moe, moe_window *w) {
+    const uint32_t first = moe->layer * (uint32_t)moe->experts, top_k = moe->top_k, most = window_size(rt->model, moe);
+    const uint8_t *last = rt->routes + moe->layer * top_k;
+    uint8_t hit[MMOE_MAX_TOP_K], *hit_flag = rt->routes + (rt->model->layers + (uint32_t)moe->layer) * top_k;
+    w->count = 0;
+    for (; w->from < moe->experts && w->count < most; w->from++)
+        if (w->used[w->from / 8] >> w->from % 8 & 1) w->number[w->count++] = (uint16_t)(first + w->from);
+    if (w->count) mmoe_pager_want(w->number, w->count, hit);
+    for (uint32_t i = 0; i < w->count; i++)
+        for (uint32_t k = 0; k < top_k; k++)
+            if (first + last[k] == w->number[i]) hit_flag[k] = hit[i];
+}
+
+/* sums = Shared(q) */
+static mmoe_status run_all(mmoe_runtime *rt, const mmoe_moe *moe, const mmoe_vector *q, float *sums, const moe_scratch *s) {
+    for (uint32_t row = 0; row < rt->rows;) {
+        moe_batch b = {.count = 0};
+        for (; b.count < MMOE_BATCH && row < rt->rows; row++, b.count++) {
+            b.in[b.count] = mmoe_const_vector_row(q, moe->hidden, row);
+            b.out[b.count] = sums + row * moe->hidden;
+        }
+        const mmoe_status status = run_shared(moe, &b, s);
+        if (status != MMOE_OK) return status;
+    }
+    return MMOE_OK;
+}
+
+/* sums += gate * Expert(q) for the tokens that chose it */
+static mmoe_status run_chosen(mmoe_runtime *rt, const mmoe_moe *moe, uint16_t number, const mmoe_vector *q, float *sums,
+                              const moe_scratch *s) {
+    const uint32_t top_k = moe->top_k, hidden = moe->hidden, expert = number - (uint32_t)moe->layer * moe->experts;
+    for (uint32_t row = 0; row < rt->rows;) {
+        moe_batch b = {.count = 0};
+        uint32_t rows[MMOE_BATCH];
+        for (; b.count < MMOE_BATCH && row < rt->rows; row++) {
+            if (s->next[row] == top_k || s->chosen[row * top_k + s->next[row]] != expert) continue;
+            b.in[b.count] = mmoe_const_vector_row(q, hidden, row);
+            b.out[b.count] = output_row(s, b.count);
+            rows[b.count++] = row;
+        }
+        if (b.count == 0) break;
+        const mmoe_status status = run_expert(rt->model, number, &b, s);
+        if (status != MMOE_OK) return status;
+        for (uint32_t i = 0; i < b.count; i++) {
+            const float gate = s->gate[rows[i] * top_k + s->next[rows[i]]++];
+            mmoe_accumulate_f32(b.out[i], gate, hidden, sums + rows[i] * hidden);
+        }
+    }
+    release_expert(number);
+    return MMOE_OK;
+}
+
+static mmoe_status run_tokens(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, const moe_scratch *s) {
+    mmoe_status status = MMOE_OK;
+    moe_window w = {.from = 0, .count = 0};
+    if (moe->top_k) {
+        route_tokens(rt, moe, n, s, &w);
+        want_experts(rt, moe, &w);
+    }
+    if (moe->shared_width)
+        status = run_all(rt, moe, q, n, s);
+    else
+        memset(n, 0, 4u * rt->rows * moe->hidden);
+    while (w.count && status == MMOE_OK) {
+        for (uint32_t i = 0; i < w.count && status == MMOE_OK; i++) status = run_chosen(rt, moe, w.number[i], q, n, s);
+        if (status == MMOE_OK) want_experts(rt, moe, &w);
+    }
+    return status;
+}
+
+mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x, void *scratch) {
+    const moe_scratch s = divide_scratch(moe, rt->model->chunk, scratch);
+    const mmoe_status status = rt->rows == 1 ? run_token(rt, moe, n, q, &s) : run_tokens(rt, moe, n, q, &s);
+    if (status == MMOE_OK) mmoe_add_f32(n, rt->rows * moe->hidden, x);
+    return status;
 }

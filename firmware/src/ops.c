@@ -1,29 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "mmoe_internal.h"
 
-mmoe_status mmoe_op_embed(const mmoe_matrix *w, uint32_t token, float *x) {
-    mmoe_embed_s8(w, token, x);
+mmoe_status mmoe_op_embed(mmoe_runtime *rt, const mmoe_matrix *w, float *x) {
+    for (uint32_t row = 0; row < rt->rows; row++) mmoe_embed_s8(w, rt->tokens[row], x + row * w->columns);
     return MMOE_OK;
 }
 
-mmoe_status mmoe_op_rmsnorm(const float *x, const float *w, uint32_t n, float eps, float *y) {
-    mmoe_rmsnorm_f32(x, w, n, eps, y);
+mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y) {
+    for (uint32_t row = 0; row < rt->rows; row++) mmoe_rmsnorm_f32(x + row * n, w, n, eps, y + row * n);
     return MMOE_OK;
 }
 
-mmoe_status mmoe_op_quantize(const float *x, uint32_t n, mmoe_vector *q) { return mmoe_quantize_s8(x, n, q); }
-
-mmoe_status mmoe_op_linear(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
-    mmoe_matvec(w, x, y);
+mmoe_status mmoe_op_quantize(mmoe_runtime *rt, const float *x, uint32_t stride, uint32_t n, mmoe_vector *q) {
+    for (uint32_t row = 0; row < rt->rows; row++) {
+        const mmoe_status status = mmoe_quantize_s8(x + row * stride, n, mmoe_vector_row(q, n, row));
+        if (status != MMOE_OK) return status;
+    }
     return MMOE_OK;
 }
 
-mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, float *out,
-                              void *scratch) {
-    return mmoe_attention_s8(a, qkv, rt->kv + layer * rt->model->kv_bytes, rt->position, out, scratch);
+mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, void *scratch) {
+    for (uint32_t row = 0, count; row < rt->rows; row += count) {
+        const mmoe_vector *in[MMOE_BATCH];
+        float *out[MMOE_BATCH];
+        for (count = 0; count < MMOE_BATCH && row + count < rt->rows; count++) {
+            in[count] = mmoe_const_vector_row(x, w->columns, row + count);
+            out[count] = y + (row + count) * w->rows;
+        }
+        mmoe_matmul(w, in, out, count, scratch);
+    }
+    return MMOE_OK;
 }
 
-mmoe_status mmoe_op_add(const float *x, uint32_t n, float *y) {
-    mmoe_add_f32(x, n, y);
+mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, void *scratch) {
+    const uint32_t stride = ((uint32_t)a->heads + 2u * a->kv_heads) * a->head_dim;
+    for (uint32_t row = 0; row < rt->rows; row++, qkv += stride) {
+        const mmoe_status status =
+            mmoe_attention_s8(a, qkv, rt->kv + layer * rt->model->kv_bytes, rt->position + row, qkv, scratch);
+        if (status != MMOE_OK) return status;
+    }
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_op_add(mmoe_runtime *rt, const float *x, uint32_t n, float *y) {
+    mmoe_add_f32(x, rt->rows * n, y);
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_op_last(mmoe_runtime *rt, float *x, uint32_t n) {
+    if (rt->rows > 1) memcpy(x, x + (rt->rows - 1) * n, n * sizeof *x);
+    rt->rows = 1;
     return MMOE_OK;
 }

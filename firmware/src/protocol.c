@@ -10,7 +10,7 @@
 #endif
 
 enum {
-    IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS,
+    IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS, PREFILL,
     REPLY = 0x80,
     RESET_SLOTS = 1, RESET_STATISTICS = 2,
     MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32,
@@ -49,15 +49,16 @@ static void put_string(mmoe_session *s, const char *text) {
 
 /* --- generation ---------------------------------------------------------------------------------------------------------- */
 
-static mmoe_status run_step(mmoe_session *s, uint32_t token) {
-    const mmoe_status status = mmoe_step(s->rt, token);
+/* Runs what was fed, and chooses the token that comes next. */
+static mmoe_status finish(mmoe_session *s) {
+    const mmoe_status status = mmoe_finish(s->rt);
     if (status == MMOE_OK) s->next_token = mmoe_argmax_f32(mmoe_logits(s->rt), s->rt->model->vocab_size);
     return status;
 }
 
-static mmoe_status run_tokens(mmoe_session *s, const uint16_t *token, uint32_t count) {
+static mmoe_status feed_tokens(mmoe_session *s, const uint16_t *token, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        const mmoe_status status = run_step(s, token[i]);
+        const mmoe_status status = mmoe_feed(s->rt, token[i]);
         if (status != MMOE_OK) return status;
     }
     return MMOE_OK;
@@ -81,14 +82,15 @@ mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t l
     }
     if (count == 0 || count > model->context) return MMOE_E_TEXT;
     mmoe_reset(s->rt);
-    mmoe_status status = run_tokens(s, model->prefix_tokens, model->prefix_count);
+    mmoe_status status = feed_tokens(s, model->prefix_tokens, model->prefix_count);
     for (uint32_t from = 0; from < length && status == MMOE_OK;) {
         const uint32_t piece = mmoe_tokenizer_piece(text + from, length - from);
-        status = run_tokens(s, piece_tokens,
-                            mmoe_tokenizer_encode_piece(model->tokenizer, text + from, piece, piece_tokens));
+        status = feed_tokens(s, piece_tokens,
+                             mmoe_tokenizer_encode_piece(model->tokenizer, text + from, piece, piece_tokens));
         from += piece;
     }
-    if (status == MMOE_OK) status = run_tokens(s, model->suffix_tokens, model->suffix_count);
+    if (status == MMOE_OK) status = feed_tokens(s, model->suffix_tokens, model->suffix_count);
+    if (status == MMOE_OK) status = finish(s);
     if (status != MMOE_OK) return status;
     s->generating = 1;
     *tokens = count;
@@ -103,7 +105,8 @@ mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done) {
     *done = s->ended || s->next_token == model->stop_token || s->generated >= model->max_new_tokens;
     if (*done) return MMOE_OK;
     if (s->rt->position < model->context) {
-        const mmoe_status status = run_step(s, *token);
+        mmoe_status status = mmoe_feed(s->rt, *token);
+        if (status == MMOE_OK) status = finish(s);
         if (status != MMOE_OK) return status;
     } else {
         s->ended = 1; /* this token is still part of the answer, none can follow it */
@@ -141,17 +144,21 @@ static mmoe_status reset(mmoe_session *s, payload in) {
     return MMOE_OK;
 }
 
-static mmoe_status step(mmoe_session *s, payload in) {
-    if (in.length != 4) return MMOE_E_ARGUMENT;
+/* Of step and prefill: one token or many */
+static mmoe_status take_tokens(mmoe_session *s, payload in) {
+    if (in.length == 0 || in.length % 4) return MMOE_E_ARGUMENT;
     if (s->ready != MMOE_OK) return s->ready;
     s->generating = 0;
-    const uint32_t position = s->rt->position, vocab_size = s->rt->model->vocab_size;
+    const uint32_t vocab_size = s->rt->model->vocab_size;
     const uint64_t start = mmoe_port_ticks();
-    const mmoe_status status = mmoe_step(s->rt, get_u32(in.data));
+    mmoe_status status = MMOE_OK;
+    s->rt->fed = 0;
+    for (uint32_t at = 0; at < in.length && status == MMOE_OK; at += 4) status = mmoe_feed(s->rt, get_u32(in.data + at));
+    if (status == MMOE_OK) status = mmoe_finish(s->rt);
     const uint64_t ticks = mmoe_port_ticks() - start;
     if (status != MMOE_OK) return status;
     const float *logits = mmoe_logits(s->rt);
-    put(s, position, 4);
+    put(s, s->rt->position - 1, 4);
     put(s, mmoe_argmax_f32(logits, vocab_size), 4);
     put(s, mmoe_crc32(0, logits, 4 * vocab_size), 4);
     put(s, ticks, 8);
@@ -268,7 +275,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     switch (type) {
     case IDENTIFY: return identify(s);
     case RESET: return reset(s, in);
-    case STEP: return step(s, in);
+    case STEP: return in.length == 4 ? take_tokens(s, in) : MMOE_E_ARGUMENT;
     case LOGITS: return logits(s, in);
     case STATISTICS: return statistics(s);
     case PROFILE: return profile(s, in);
@@ -277,6 +284,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case NEXT: return next(s);
     case ROUTES: return routes(s);
     case LAYERS: return layers(s, in);
+    case PREFILL: return take_tokens(s, in);
     default: return MMOE_E_UNSUPPORTED;
     }
 }

@@ -16,6 +16,7 @@ mmoe_status mmoe_init(mmoe_runtime **rt) {
         .kv = memory->kv,
         .op_ticks = memory->op_ticks,
         .op_calls = memory->op_calls,
+        .tokens = memory->tokens,
         .routes = memory->routes,
     };
     *rt = &the_runtime;
@@ -26,20 +27,47 @@ mmoe_status mmoe_init(mmoe_runtime **rt) {
     return mmoe_pager_open(model, memory, &the_runtime.statistics);
 }
 
-void mmoe_reset(mmoe_runtime *rt) { rt->position = 0; }
+void mmoe_reset(mmoe_runtime *rt) { rt->position = rt->fed = 0; }
 
-mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token) { return rt->model->step(rt, token); }
+/* Runs the tokens that wait. Never inlined: the bound on the stack knows it as the caller of the emitted pass. */
+static __attribute__((noinline)) mmoe_status run_pass(mmoe_runtime *rt) {
+    const uint32_t count = rt->fed;
+    rt->fed = 0;
+    rt->rows = count;
+    mmoe_pager_begin_token();
+    rt->op_started = mmoe_port_ticks();
+    const mmoe_status status = rt->model->pass(rt);
+    if (status != MMOE_OK) return status;
+    rt->position += count;
+    rt->statistics.steps += count;
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_feed(mmoe_runtime *rt, uint32_t token) {
+    if (token >= rt->model->vocab_size) return MMOE_E_TOKEN;
+    if (rt->position + rt->fed >= rt->model->context) return MMOE_E_CONTEXT;
+    if (rt->fed == rt->model->chunk) {
+        rt->head = 0;
+        const mmoe_status status = run_pass(rt);
+        if (status != MMOE_OK) return status;
+    }
+    rt->tokens[rt->fed++] = token;
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_finish(mmoe_runtime *rt) {
+    rt->head = 1;
+    return rt->fed ? run_pass(rt) : MMOE_E_ARGUMENT;
+}
+
+mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token) {
+    rt->fed = 0;
+    const mmoe_status status = mmoe_feed(rt, token);
+    return status == MMOE_OK ? mmoe_finish(rt) : status;
+}
 
 const float *mmoe_logits(const mmoe_runtime *rt) {
     return (const float *)(const void *)(rt->arena + rt->model->logits_offset);
-}
-
-mmoe_status mmoe_step_begin(mmoe_runtime *rt, uint32_t token) {
-    if (token >= rt->model->vocab_size) return MMOE_E_TOKEN;
-    if (rt->position >= rt->model->context) return MMOE_E_CONTEXT;
-    mmoe_pager_begin_token();
-    rt->op_started = mmoe_port_ticks();
-    return MMOE_OK;
 }
 
 void mmoe_op_done(mmoe_runtime *rt, uint16_t op) {
@@ -47,11 +75,6 @@ void mmoe_op_done(mmoe_runtime *rt, uint16_t op) {
     rt->op_ticks[op] += now - rt->op_started;
     rt->op_calls[op]++;
     rt->op_started = now;
-}
-
-void mmoe_step_end(mmoe_runtime *rt) {
-    rt->position++;
-    rt->statistics.steps++;
 }
 
 void mmoe_clear_statistics(mmoe_runtime *rt) {

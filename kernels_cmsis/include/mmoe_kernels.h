@@ -48,6 +48,12 @@ mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector);
 /* y (rows) = W x, SPEC.md 3.3. x: quantized with n = w->columns. */
 void mmoe_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 
+/* The same for count vectors, 1..MMOE_BATCH: y[i] (rows) = W x[i]. The weights are read once for all of them where that is
+ * faster. scratch: MMOE_MATMUL_SCRATCH_BYTES, 16-byte aligned; not used, and may be NULL, when count is 1. */
+#define MMOE_BATCH 4
+#define MMOE_MATMUL_SCRATCH_BYTES(columns) (2 * MMOE_BATCH * MMOE_PAD(columns, MMOE_GROUP))
+void mmoe_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
+
 /* x (columns) = row `row` of an INT8 matrix, as float: SPEC.md 3.5 step 1. */
 void mmoe_embed_s8(const mmoe_matrix *w, uint32_t row, float *x);
 
@@ -92,7 +98,7 @@ typedef struct {
     (((heads) / (kv_heads)) * MMOE_PAD(6 * (context), 16) + ((heads) / (kv_heads) + 1) * (MMOE_VECTOR_BYTES(head_dim) + 16))
 
 /* SPEC.md 3.5 steps 2.2 to 2.4. qkv ((heads + 2 kv_heads) * head_dim) is rotated in place; kv: MMOE_KV_BYTES, this layer's;
- * position < context; out (heads * head_dim); scratch 16-byte aligned. Returns MMOE_E_NUMERIC as quantize does. */
+ * position < context; out (heads * head_dim), which may be qkv; scratch 16-byte aligned. Returns MMOE_E_NUMERIC as quantize does. */
 mmoe_status mmoe_attention_s8(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch);
 
 /* CRC-32 of zlib; start with crc = 0. */

@@ -46,6 +46,10 @@ mmoe_status mmoe_quantize_row_s8(const float *x, uint32_t n, int8_t *q, float *s
 void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 
+/* mmoe_matmul of 2..MMOE_BATCH vectors */
+void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
+void mmoe_matmul_s4g32(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
+
 /* Exact sums of products of packed rows, tiles of four (SPEC.md 5), with one input. */
 typedef struct {
     const void *weights;         /* of the first tile */

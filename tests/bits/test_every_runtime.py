@@ -19,7 +19,7 @@ from mmoe_embed.plan import PlanRequest
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.runners import connect_board
 from mmoe_embed.serial.client import StatusError
-from mmoe_embed.validate import Comparison, Prompt, compare_steps
+from mmoe_embed.validate import Comparison, Prompt, compare_steps, prefill_matches
 
 WATCH_SHAPE = {
     "hidden_size": 64,
@@ -32,11 +32,15 @@ WATCH_SHAPE = {
 
 
 def compare(build: BuildFolder, prompts: Sequence[Sequence[int]]) -> Comparison:
-    """Feed prompts to the running build and to its golden."""
+    """Feed prompts to the running build and to its golden, token by token, then to the build again in chunks."""
     golden = Golden(load_quantized(build.quantized))
     wanted = [Prompt(tuple(tokens), len(tokens)) for tokens in prompts]
     with connect_board(load_board(build.board), build) as client:
-        return compare_steps(client, golden, wanted)
+        comparison = compare_steps(client, golden, wanted)
+        for tokens, crcs in zip(prompts, comparison.golden_crcs, strict=True):
+            for piece in (len(tokens), 1 + sum(tokens) % len(tokens)):
+                assert prefill_matches(client, tokens, crcs, piece), f"prefill of {len(tokens)} tokens by {piece}"
+        return comparison
 
 
 def assert_same_bits(comparison: Comparison) -> None:

@@ -52,12 +52,13 @@ class Models:
         scheme: str = "int4",
         dense: bool = False,
         paging: Placement = AS_IT_COMES,
+        chunk: int | None = None,
     ) -> Path:
         """The folder of emitted files."""
-        gen = self.folder / f"gen-{slots}-{policy}-{scheme}-{dense}-{zlib.crc32(repr(paging).encode()):08x}"
+        gen = self.folder / f"gen-{slots}-{policy}-{scheme}-{dense}-{chunk}-{zlib.crc32(repr(paging).encode()):08x}"
         if not gen.exists():
             model = self.model(scheme, dense)
-            request = PlanRequest(expert_slots=slots, policy=policy, paging=paging)
+            request = PlanRequest(expert_slots=slots, policy=policy, chunk=chunk, paging=paging)
             plan = plan_model(model, load_board("host_x86_64"), request)
             write_files(emit_model(model, plan).files, gen)
         return gen
@@ -69,10 +70,11 @@ class Models:
         scheme: str = "int4",
         dense: bool = False,
         paging: Placement = AS_IT_COMES,
+        chunk: int | None = None,
     ) -> Path:
         """The host program, with sanitizers."""
         require_tool("gcc")
-        gen = self.emit(slots, policy, scheme, dense, paging)
+        gen = self.emit(slots, policy, scheme, dense, paging, chunk)
         program = gen / "program"
         return (
             program

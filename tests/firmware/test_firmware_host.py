@@ -121,6 +121,53 @@ def test_placement_of_experts_changes_no_bit(models: Models, what: str) -> None:
             assert statistics.prefetched == 0
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 7, 32])
+@pytest.mark.parametrize(("slots", "policy", "scheme", "dense"), VARIANTS)
+def test_prefill_has_the_goldens_bits(
+    models: Models, slots: int | None, policy: str, scheme: str, dense: bool, chunk: int
+) -> None:
+    """Pieces of any length: logits and routes of each one's last token, then of the steps that follow."""
+    golden = Golden(models.model(scheme, dense))
+    with client_of(models.host(slots, policy, scheme, dense, chunk=chunk)) as client:
+        for pieces in ((5, 1, 9, 2), (17,), (CONTEXT - 4,), (1, 33)):
+            client.reset()
+            golden.reset()
+            rest = random_tokens()
+            for count in pieces:
+                piece, rest = rest[:count], rest[count:]
+                for token in piece:
+                    expected = golden.step(token)
+                assert client.checked_logits(client.prefill(piece)).tobytes() == expected.tobytes()
+                assert (client.routes().experts == golden.routes).all()
+            expected = golden.step(rest[0])
+            assert client.checked_logits(client.step(rest[0])).tobytes() == expected.tobytes()
+
+
+def test_prefill_computes_the_head_once_and_loads_each_expert_once_a_chunk(models: Models) -> None:
+    with client_of(models.host(4, chunk=8)) as client:
+        client.reset(empty_slots=True, clear_statistics=True)
+        client.prefill(random_tokens(20))
+        passes = [op.calls for op in client.profile()]
+        assert (passes[0], passes[-1]) == (3, 1)
+        statistics = client.statistics()
+        assert statistics.steps == 20
+        assert statistics.hits + statistics.misses <= 3 * 2 * 6  # passes, layers, experts
+
+
+def test_prefill_refuses_what_does_not_fit(models: Models) -> None:
+    golden = Golden(models.model())
+    with client_of(models.host(3, chunk=4)) as client:
+        client.reset()
+        for tokens, name in (([1, 2, 300], "TOKEN"), ([1] * (CONTEXT + 1), "CONTEXT"), ([], "ARGUMENT")):
+            with pytest.raises(StatusError, match=f"MMOE_E_{name}"):
+                client.prefill(tokens)
+            client.reset()
+        assert client.link.request(0x0C, b"abcde") == struct.pack("<i", -1)
+        for token in random_tokens(5):
+            expected = golden.step(token)
+        assert client.checked_logits(client.prefill(random_tokens(5))).tobytes() == expected.tobytes()
+
+
 def test_identity_statistics_and_profile(models: Models) -> None:
     with client_of(models.host(3)) as client:
         identity = client.identify()

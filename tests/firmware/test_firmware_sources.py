@@ -14,7 +14,7 @@ from mmoe_embed.stack import bound_stack, read_functions
 
 MODEL_HEADER = """
 #include "mmoe_runtime.h"
-enum { MMOE_MODEL_LAYERS = 1, MMOE_MODEL_EXPERTS = 0, MMOE_MODEL_TOP_K = 0, MMOE_MODEL_OPS = 3,
+enum { MMOE_MODEL_LAYERS = 1, MMOE_MODEL_EXPERTS = 0, MMOE_MODEL_TOP_K = 0, MMOE_MODEL_OPS = 3, MMOE_MODEL_CHUNK = 1,
        MMOE_MODEL_ARENA_BYTES = 64, MMOE_MODEL_KV_BYTES = 64, MMOE_MODEL_SLOTS = 0, MMOE_MODEL_EXPERT_BYTES = 0,
        MMOE_MODEL_MAPPED = 1 };
 """
@@ -97,7 +97,7 @@ def test_stack_bound_counts_what_the_compiler_counts(machine: str, models: Model
     for function in functions:
         sizes = {size for name, size in counted if name == function.name}
         assert function.frame_bytes in sizes or (0 in sizes and function.frame_bytes > 0), function
-    assert 300 < bound_stack(elf, "Reset_Handler", {"mmoe_step": ("step",)}) < 2048
+    assert 300 < bound_stack(elf, "Reset_Handler", {"run_pass": ("pass",)}) < 2048
 
 
 _FRAMES = {

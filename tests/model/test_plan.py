@@ -93,6 +93,30 @@ def test_plan_json_is_the_plan(watch: Checkpoint) -> None:
     assert len(data["arena"]) == len(plan.arena)
 
 
+def test_chunk_costs_no_slots_that_matter(watch: Checkpoint) -> None:
+    model = quantize_checkpoint(watch, "int8")
+    plans = [
+        plan_model(model, load_board("qemu_mps3_an547"), PlanRequest(sram_bytes=kilobytes << 10))
+        for kilobytes in (72, 128, 192, 256, 512, 1024)
+    ]
+    for plan in plans:
+        board = load_board("qemu_mps3_an547")
+        single = plan_model(model, board, PlanRequest(sram_bytes=plan.sram_used_bytes + plan.sram_free_bytes, chunk=1))
+        assert plan.expert_mode == single.expert_mode
+        assert 10 * (single.slots - plan.slots) <= single.slots
+        assert plan.sram_used_bytes - single.sram_used_bytes <= single.sram_free_bytes or plan.slots < single.slots
+    assert [plan.chunk for plan in plans] == sorted(plan.chunk for plan in plans)
+    assert plans[0].chunk == 1
+    assert plans[-1].chunk == 32
+
+
+def test_chunk_that_is_asked_for_is_taken_or_refused(watch: Checkpoint) -> None:
+    model, board = quantize_checkpoint(watch, "int8"), load_board("qemu_mps2_an386")
+    assert plan_model(model, board, PlanRequest(chunk=100)).chunk == 100
+    with pytest.raises(FitError, match="the model does not fit"):
+        plan_model(model, board, PlanRequest(chunk=100, sram_bytes=100_000))
+
+
 def test_arena_problem_has_one_tick_per_operation(watch: Checkpoint) -> None:
     from mmoe_embed.graph import build_graph  # noqa: PLC0415
 

@@ -48,7 +48,7 @@ class FakeBoard:
 
     def __init__(self, **model_sizes: int) -> None:
         self.model = FakeModel(**model_sizes)
-        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 2
+        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 3
         self.boots = 7
         self.noise = b""
         self.silent = False
@@ -142,6 +142,7 @@ class FakeBoard:
             0x07: lambda text: struct.pack(f"<{len(text)}H", *(byte % self.model.vocab_size for byte in text)),
             0x08: self._prompt,
             0x09: self._next,
+            0x0C: self._prefill,
             0x0A: lambda _: self.model.routes.tobytes() + bytes(self.model.routes.size),
             0x0B: self._layers,
         }
@@ -173,6 +174,14 @@ class FakeBoard:
         self.counted += 1
         crc = zlib.crc32(self.logits.tobytes())
         return struct.pack("<IIIQ", position, int(np.argmax(self.logits)), crc, 1000 + self.steps)
+
+    def _prefill(self, payload: bytes) -> bytes | int:
+        reply: bytes | int = -1
+        for at in range(0, len(payload), 4):
+            reply = self._step(payload[at : at + 4])
+            if isinstance(reply, int):
+                return reply
+        return reply
 
     def _send_logits(self, payload: bytes) -> bytes | int:
         first, count = struct.unpack("<IH", payload)

@@ -93,8 +93,8 @@ def test_require_build_of_another_build(board: FakeBoard, connect: Connect) -> N
 
 
 def test_identify_of_another_abi(board: FakeBoard, connect: Connect) -> None:
-    board.abi = 3
-    with pytest.raises(MismatchError, match="ABI 3"):
+    board.abi = 99
+    with pytest.raises(MismatchError, match="ABI 99"):
         connect(board.url).identify()
 
 

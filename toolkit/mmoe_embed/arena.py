@@ -1,4 +1,4 @@
-"""The arena of a decode step: its planning problem, its drawing, and what re-ordering, sharing and splitting save."""
+"""The arena of a pass: its planning problem, its drawing, and what re-ordering, sharing and splitting save."""
 
 import dataclasses
 
@@ -49,9 +49,9 @@ def arena_problem(graph: Graph) -> memory_planner.Problem:
     )
 
 
-def draw_arena(model: Quantized) -> str:
+def draw_arena(model: Quantized, chunk: int) -> str:
     """SVG of the arena, address against operation."""
-    problem = arena_problem(build_graph(model.config))
+    problem = arena_problem(build_graph(model.config, chunk))
     return svg(problem, memory_planner.solve(problem))
 
 

@@ -205,7 +205,7 @@ def _finish(
     folder = request.output
     quantized = folder / "quantized.safetensors"
     save_quantized(model, quantized)
-    write_files({"arena.svg": draw_arena(model).encode()}, folder / "gen")
+    write_files({"arena.svg": draw_arena(model, plan.chunk).encode()}, folder / "gen")
     prompts = _read_prompts(request.checkpoint)
     write_files({PROMPTS: prompts} if prompts else {}, folder)
     sizes = read_sizes(program.elf)

@@ -1,10 +1,11 @@
-"""A model's decode step as a list of operations over named arena buffers, in the order the emitted C runs them."""
+"""A pass over a chunk of tokens: operations over named arena buffers, in the order the emitted C runs them."""
 
 import dataclasses
 
 from mmoe_embed.config import ModelConfig
 
 # Sizes of kernel buffers. The C headers define them; emitted C asserts that these functions agree (SPEC.md 7).
+BATCH = 4  # MMOE_BATCH: tokens that go through a matrix product together
 
 
 def _pad(n: int, multiple: int) -> int:
@@ -28,14 +29,21 @@ def attention_scratch_bytes(config: ModelConfig) -> int:
     return group * _pad(6 * config.max_position_embeddings, 16) + (group + 1) * (vector_bytes(config.head_dim) + 16)
 
 
-def moe_scratch_bytes(config: ModelConfig) -> int:
+def linear_scratch_bytes(chunk: int, columns: int) -> int:
+    """MMOE_LINEAR_SCRATCH_BYTES."""
+    return 2 * BATCH * _pad(columns, 32) if chunk > 1 else 0
+
+
+def moe_scratch_bytes(config: ModelConfig, chunk: int) -> int:
     """MMOE_MOE_SCRATCH_BYTES."""
     width = max(config.moe_intermediate_size if config.num_experts else 0, config.shared_expert_intermediate_size)
+    batch, top_k = min(chunk, BATCH), config.num_experts_per_tok
     return (
         _pad(8 * config.num_experts, 16)
-        + _pad(8 * width, 16)
-        + vector_bytes(width)
-        + (config.num_experts_per_tok + 1) * _pad(4 * config.hidden_size, 16)
+        + batch * (_pad(8 * width, 16) + vector_bytes(width))
+        + max(top_k, batch) * _pad(4 * config.hidden_size, 16)
+        + (_pad(chunk * (5 * top_k + 1), 16) if chunk > 1 else 0)
+        + linear_scratch_bytes(chunk, max(config.hidden_size, width))
     )
 
 
@@ -59,7 +67,7 @@ class Op:
     """One operation: what it is called, what C it becomes, which buffers it touches.
 
     Attributes:
-        kind: "embed", "rmsnorm", "quantize", "linear", "attention", "add" or "moe".
+        kind: "embed", "rmsnorm", "quantize", "linear", "attention", "add", "moe" or "last".
         weights: the model's matrix or tensor it reads, "" for none.
         layer: -1 outside the layers.
     """
@@ -80,11 +88,17 @@ class Op:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """The decode step: operations in order, and the buffers they use."""
+    """A pass: operations in order, and the buffers they use.
+
+    Attributes:
+        chunk: tokens that a pass takes at most: rows of every buffer before the operation "last".
+        result: the logits, alive until the next pass.
+    """
 
     ops: tuple[Op, ...]
     tensors: dict[str, Tensor]
-    result: str  # the logits, alive until the next step
+    result: str
+    chunk: int = 1
 
     def lifetimes(self) -> dict[str, tuple[int, int]]:
         """Half-open range of operation indices over which each buffer is alive."""
@@ -98,21 +112,35 @@ class Graph:
 
 
 class _Builder:
-    def __init__(self) -> None:
+    """Attributes: rows: tokens that the buffers to come hold."""
+
+    def __init__(self, chunk: int) -> None:
         self.ops: list[Op] = []
         self.tensors: dict[str, Tensor] = {}
+        self.rows = chunk
 
     def floats(self, name: str, n: int) -> str:
-        self.tensors[name] = Tensor(name, "float", (n,), 4 * n, f"4 * {n}")
+        self.tensors[name] = Tensor(name, "float", (self.rows, n), 4 * self.rows * n, f"4 * {self.rows} * {n}")
         return name
 
     def vector(self, name: str, n: int) -> str:
-        self.tensors[name] = Tensor(name, "int8", (n,), vector_bytes(n), f"MMOE_VECTOR_BYTES({n})")
+        size_bytes, expression = self.rows * vector_bytes(n), f"{self.rows} * MMOE_VECTOR_BYTES({n})"
+        self.tensors[name] = Tensor(name, "int8", (self.rows, n), size_bytes, expression)
         return name
 
     def scratch(self, name: str, size_bytes: int, expression: str) -> str:
+        """A scratch buffer; "" when none is needed."""
+        if size_bytes == 0:
+            return ""
         self.tensors[name] = Tensor(name, "scratch", (size_bytes,), size_bytes, expression)
         return name
+
+    def linear(
+        self, name: str, buffer: str, source: str, columns: int, out: str, weights: str, layer: int = -1
+    ) -> None:
+        expression = f"MMOE_LINEAR_SCRATCH_BYTES({self.rows}, {columns})"
+        scratch = self.scratch(buffer, linear_scratch_bytes(self.rows, columns), expression)
+        self.op(name, "linear", (source,), (out,), weights, layer, scratch)
 
     def op(
         self,
@@ -127,13 +155,14 @@ class _Builder:
         self.ops.append(Op(name, kind, inputs, outputs, weights, layer, scratch))
 
 
-def build_graph(config: ModelConfig) -> Graph:
-    """The decode step of SPEC.md 3.5.
+def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
+    """A pass of SPEC.md 3.6 over up to `chunk` tokens; with one token it is the decode step of 3.5.
 
     Args:
         config: the model's shape.
+        chunk: tokens a pass takes at most.
     """
-    b, d = _Builder(), config.hidden_size
+    b, d, width = _Builder(chunk), config.hidden_size, config.attention_width
     x = b.floats("X", d)
     b.op("embed", "embed", (), (x,), "embed")
     for layer in range(config.num_hidden_layers):
@@ -141,8 +170,8 @@ def build_graph(config: ModelConfig) -> Graph:
         normed, vector = b.floats(upper + "ATTN_NORM", d), b.vector(upper + "ATTN_INPUT", d)
         b.op(at + "attn_norm", "rmsnorm", (x,), (normed,), at + "attn_norm", layer)
         b.op(at + "attn_quantize", "quantize", (normed,), (vector,), layer=layer)
-        qkv, heads = b.floats(upper + "QKV", config.qkv_rows), b.floats(upper + "HEADS", config.attention_width)
-        b.op(at + "qkv", "linear", (vector,), (qkv,), at + "qkv", layer)
+        qkv = b.floats(upper + "QKV", config.qkv_rows)
+        b.linear(at + "qkv", upper + "QKV_SCRATCH", vector, d, qkv, at + "qkv", layer)
         scratch = b.scratch(
             upper + "ATTN_SCRATCH",
             attention_scratch_bytes(config),
@@ -150,10 +179,10 @@ def build_graph(config: ModelConfig) -> Graph:
             f"({config.num_attention_heads}, {config.num_key_value_heads}, "
             f"{config.max_position_embeddings}, {config.head_dim})",
         )
-        b.op(at + "attention", "attention", (qkv,), (heads,), layer=layer, scratch=scratch)
-        vector, out = b.vector(upper + "HEADS_INPUT", config.attention_width), b.floats(upper + "ATTN_OUT", d)
-        b.op(at + "heads_quantize", "quantize", (heads,), (vector,), layer=layer)
-        b.op(at + "o", "linear", (vector,), (out,), at + "o", layer)
+        b.op(at + "attention", "attention", (qkv,), (qkv,), layer=layer, scratch=scratch)
+        vector, out = b.vector(upper + "HEADS_INPUT", width), b.floats(upper + "ATTN_OUT", d)
+        b.op(at + "heads_quantize", "quantize", (qkv,), (vector,), layer=layer)
+        b.linear(at + "o", upper + "O_SCRATCH", vector, width, out, at + "o", layer)
         b.op(at + "attn_add", "add", (out, x), (x,), layer=layer)
         normed, vector = b.floats(upper + "MOE_NORM", d), b.vector(upper + "MOE_INPUT", d)
         b.op(at + "moe_norm", "rmsnorm", (x,), (normed,), at + "moe_norm", layer)
@@ -161,14 +190,16 @@ def build_graph(config: ModelConfig) -> Graph:
         f = config.moe_intermediate_size if config.num_experts else 0
         scratch = b.scratch(
             upper + "MOE_SCRATCH",
-            moe_scratch_bytes(config),
-            f"MMOE_MOE_SCRATCH_BYTES({d}, {config.num_experts}, "
+            moe_scratch_bytes(config, chunk),
+            f"MMOE_MOE_SCRATCH_BYTES({chunk}, {d}, {config.num_experts}, "
             f"{config.num_experts_per_tok}, {f}, {config.shared_expert_intermediate_size})",
         )
-        b.op(at + "moe", "moe", (normed, vector, x), (x,), layer=layer, scratch=scratch)
+        b.op(at + "moe", "moe", (normed, vector, x), (normed, x), layer=layer, scratch=scratch)
+    b.op("last", "last", (x,), (x,))
+    b.rows = 1
     normed, vector = b.floats("FINAL_NORM", d), b.vector("HEAD_INPUT", d)
     logits = b.floats("LOGITS", config.vocab_size)
     b.op("norm", "rmsnorm", (x,), (normed,), "norm")
     b.op("head_quantize", "quantize", (normed,), (vector,))
-    b.op("head", "linear", (vector,), (logits,), "embed")
-    return Graph(tuple(b.ops), b.tensors, logits)
+    b.linear("head", "HEAD_SCRATCH", vector, d, logits, "embed")
+    return Graph(tuple(b.ops), b.tensors, logits, chunk)

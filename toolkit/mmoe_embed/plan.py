@@ -1,5 +1,6 @@
 """Where every byte of a build lives on a board: arena, KV cache, expert slots, stacks, code and flash."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable
@@ -20,10 +21,14 @@ from mmoe_embed.weights import build_weights
 
 FORMAT = 1
 POLICIES = ("lru", "lfu")
+CHUNKS = (32, 16, 8, 4, 2)  # tokens of one pass, the best first; 1 is what remains
+MAX_CHUNK = 255
+_SLOTS_PER_LOST_SLOT = 10  # a larger chunk may cost one expert slot of so many
 _SLOT_STATE_BYTES = 16  # of the runtime's own data, one a slot (firmware/src/mmoe_internal.h)
 _EXPERT_STATE_BYTES = 12
 _LAYER_STATE_BYTES = 40
 _OP_STATE_BYTES = 12
+_TOKEN_BYTES = 4  # one of a chunk
 # Reads and writes a token of every byte: the runtime's state is touched once an operation or so, a frame many times.
 _DATA_ACCESSES = (16, 16)
 _STACK_ACCESSES = (64, 64)
@@ -54,6 +59,7 @@ class PlanRequest:
         storage: the board's driver of that name reads the experts; None is its first.
         flash_model: SPEED[:LATENCY][:blocking] of a modelled flash, see `storage.parse_flash_model`.
         instruction_ns: virtual time of an instruction beside it; None is about a cycle of the core.
+        chunk: tokens of a prompt that go through the model together; None takes the most that costs few expert slots.
     """
 
     expert_slots: int | None = None
@@ -63,6 +69,7 @@ class PlanRequest:
     storage: str | None = None
     flash_model: str | None = None
     instruction_ns: int | None = None
+    chunk: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +93,7 @@ class BoardPlan:
     board: str
     model_id: str
     scheme: str
+    chunk: int
     arena_bytes: int
     arena_lower_bound_bytes: int
     arena_proven: bool
@@ -125,6 +133,7 @@ class BoardPlan:
         lines = [
             f"plan for {self.board}, {self.scheme}",
             f"  arena      {self.arena_bytes:>9} B  {proof}; {self.arena_savings.summary()}",
+            f"  prefill    {self.chunk:>9}    tokens of a prompt at a time",
             f"  experts    {self.expert_count:>9}    of {self.expert_bytes} B, {self.expert_mode}"
             + (f", {self.slots} slots, {self.policy}" if self.slots else ""),
         ]
@@ -161,6 +170,9 @@ def plan_model(
 ) -> BoardPlan:
     """Place a quantized model on a board.
 
+    A prompt is taken in chunks. Unless the request says how large, the chunk is the largest of CHUNKS that changes
+    nothing about how experts are kept, but for one slot in _SLOTS_PER_LOST_SLOT.
+
     Args:
         model: the quantized model.
         board: its memories decide everything.
@@ -172,13 +184,26 @@ def plan_model(
         UsageError: unknown policy, or fewer slots than a token needs.
     """
     request, runtime = request or PlanRequest(), runtime or RuntimeBytes()
+    if request.chunk is not None:
+        return _plan_chunk(model, board, request, runtime, request.chunk)
+    smallest = _plan_chunk(model, board, request, runtime, 1)
+    for chunk in (chunk for chunk in CHUNKS if chunk <= model.config.max_position_embeddings):
+        with contextlib.suppress(FitError, UsageError):
+            plan = _plan_chunk(model, board, request, runtime, chunk)
+            lost = smallest.slots - plan.slots
+            if plan.expert_mode == smallest.expert_mode and lost * _SLOTS_PER_LOST_SLOT <= smallest.slots:
+                return plan
+    return smallest
+
+
+def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: RuntimeBytes, chunk: int) -> BoardPlan:
     config = model.config
     if request.policy not in POLICIES:
         raise UsageError(f"unknown policy {request.policy!r}; supported: {', '.join(POLICIES)}")
     storage = choose_storage(board, request.storage)
     flash = parse_flash_model(request.flash_model, request.instruction_ns, board) if request.flash_model else None
     mapped = storage.mapped and flash is None
-    graph = build_graph(config)
+    graph = build_graph(config, chunk)
     problem = arena_problem(graph)
     arena = memory_planner.solve(problem)
     arena_bytes = arena.peak_bytes["arena"]
@@ -199,6 +224,7 @@ def plan_model(
         layer_bytes = _EXPERT_STATE_BYTES * config.num_experts + _LAYER_STATE_BYTES
         tables = config.num_hidden_layers * layer_bytes + _OP_STATE_BYTES * len(graph.ops)
         runtime = dataclasses.replace(runtime, data=runtime.data + tables)
+    runtime = dataclasses.replace(runtime, data=runtime.data + _TOKEN_BYTES * chunk)
 
     page = expert_page(model)
     count = config.num_hidden_layers * config.num_experts
@@ -258,6 +284,7 @@ def plan_model(
         board.name,
         model.model_id,
         model.scheme,
+        chunk,
         arena_bytes,
         arena.lower_bound_bytes,
         arena.proven,

@@ -1,15 +1,24 @@
-"""The proof on a board: every logit of every step has the golden's bits, and the board keeps to its plan."""
+"""The proof on a board: every logit has the golden's bits, step by step and in chunks; the board keeps to its plan."""
 
 import dataclasses
 import math
 import random
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmoe_embed.serial.client import BoardClient, Identity, LayerStatistics, OpProfile, Statistics, Step
+from mmoe_embed.serial.client import (
+    MAX_PREFILL,
+    BoardClient,
+    Identity,
+    LayerStatistics,
+    OpProfile,
+    Statistics,
+    Step,
+)
 
 DEFAULT_STEPS = 200
 DEFAULT_PROMPTS = 10
@@ -81,6 +90,7 @@ class Comparison:
     equal_argmax: int
     first_difference: Difference | None
     ticks: tuple[int, ...]  # of every step
+    golden_crcs: tuple[tuple[int, ...], ...]  # CRC-32 of the golden's logits: every step of every prompt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,9 +149,11 @@ def compare_steps(
     steps = equal_logits = equal_routes = equal_argmax = 0
     first: Difference | None = None
     ticks = []
+    crcs: list[tuple[int, ...]] = []
     for index, prompt in enumerate(prompts):
         client.reset()
         golden.reset()
+        own: list[int] = []
         for token, step, logits, expected in _run_prompt(client, golden, prompt):
             differing = np.flatnonzero(logits.view(np.uint32) != expected.view(np.uint32))
             if differing.size and first is None:
@@ -152,9 +164,23 @@ def compare_steps(
             equal_argmax += step.argmax == int(np.argmax(expected))
             equal_routes += np.array_equal(client.routes().experts, golden.routes)
             ticks.append(step.ticks)
+            own.append(zlib.crc32(expected.tobytes()))
             steps += 1
             on_step()
-    return Comparison(steps, len(prompts), equal_logits, equal_routes, equal_argmax, first, tuple(ticks))
+        crcs.append(tuple(own))
+    return Comparison(steps, len(prompts), equal_logits, equal_routes, equal_argmax, first, tuple(ticks), tuple(crcs))
+
+
+def prefill_matches(
+    client: BoardClient, tokens: Sequence[int], golden_crcs: Sequence[int], piece: int = MAX_PREFILL
+) -> bool:
+    """Feed tokens to an empty context in pieces; whether the logits after each piece are the golden's."""
+    client.reset()
+    for first in range(0, len(tokens), piece):
+        part = tokens[first : first + piece]
+        if client.prefill(part).logits_crc != golden_crcs[first + len(part) - 1]:
+            return False
+    return True
 
 
 def _run_prompt(
@@ -202,10 +228,12 @@ def validate_board(
     comparison = compare_steps(client, golden, prompts, on_step)
     statistics, layers, profile = client.statistics(), client.layers(), client.profile()
     texts = [prompt for prompt in prompts if prompt.text is not None]
+    prefill_check = _check_prefill(client, prompts, comparison)
     text_checks = [*_check_tokenizer(client, texts), *_check_answers(client, texts[:_ANSWERS], answer)]
     client.identify()  # a reset in between is noticed here at the latest
     checks = (
         *_check_comparison(comparison),
+        prefill_check,
         *text_checks,
         *_check_statistics(statistics, comparison.steps),
         *_check_watermarks(statistics, plan),
@@ -233,6 +261,13 @@ def _check_comparison(comparison: Comparison) -> Iterator[Check]:
         if name == "logits" and comparison.first_difference:
             detail += f"; first difference: {comparison.first_difference}"
         yield Check(name, equal == total and total > 0, detail)
+
+
+def _check_prefill(client: BoardClient, prompts: Sequence[Prompt], comparison: Comparison) -> Check:
+    pairs = zip(prompts, comparison.golden_crcs, strict=True)
+    wrong = [index for index, (prompt, crcs) in enumerate(pairs) if not prefill_matches(client, prompt.tokens, crcs)]
+    detail = f"{len(prompts) - len(wrong)} of {len(prompts)} prompts" + (f"; first: {wrong[0]}" if wrong else "")
+    return Check("prefill", not wrong, detail)
 
 
 def _check_tokenizer(client: BoardClient, texts: Sequence[Prompt]) -> Iterator[Check]:

@@ -29,6 +29,8 @@ def render_report(report: Report, board: Board, flash: FlashModel | None = None)
     if comparison.first_difference:
         lines.append(f"  first difference: {comparison.first_difference}")
     lines.append(f"prompts     {comparison.prompts}; routes equal in {comparison.equal_routes} steps")
+    chunks = next(check for check in report.checks if check.name == "prefill")
+    lines.append(f"prefill     {chunks.detail} give the same logits in chunks")
     lines.append(f"speed       {describe_speed(report, board)}")
     if statistics.hit_rate is None:
         lines.append("experts     never asked for from slots: in place, or a dense model")

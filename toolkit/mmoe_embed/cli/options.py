@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from mmoe_embed.errors import UsageError
-from mmoe_embed.plan import POLICIES, PlanRequest
+from mmoe_embed.plan import MAX_CHUNK, POLICIES, PlanRequest
 
 
 class ByteCount(click.ParamType):  # type: ignore[type-arg]
@@ -70,6 +70,13 @@ plan_options = _stack(
         default="lfu",
         show_default=True,
         help="Which expert a full cache drops.",
+    ),
+    click.option(
+        "--prefill-chunk",
+        "chunk",
+        type=click.IntRange(min=1, max=MAX_CHUNK),
+        metavar="N",
+        help="Tokens of a prompt that go through the model together. Default: the most that costs few expert slots.",
     ),
 )
 storage_options = _stack(

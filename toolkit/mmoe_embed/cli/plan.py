@@ -43,7 +43,7 @@ def command(
     text = plan.summary()
     if output is not None:
         write_files(
-            {"plan.json": plan.to_json().encode(), "arena.svg": draw_arena(model).encode()}, check_output(output)
+            {"plan.json": plan.to_json().encode(), "arena.svg": draw_arena(model, plan.chunk).encode()}, check_output(output)
         )
         text += f"\n  written: {output / 'plan.json'}, {output / 'arena.svg'}"
     return Result(dataclasses.asdict(plan), text)

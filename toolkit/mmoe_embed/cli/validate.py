@@ -61,7 +61,7 @@ def _validate(
     own = folder.path / _OWN_PROMPTS
     chosen = prompts or (own if own.is_file() else None)
     plan = choose_prompts(golden, load_requests(chosen) if chosen else [], steps, seed)
-    names = [op.name for op in build_graph(golden.config).ops]
+    names = [op.name for op in build_graph(golden.config, folder.plan["chunk"]).ops]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         open_build(build, port, baud) as (_, board, client),

@@ -1,4 +1,4 @@
-"""The step function: one line of C per operation of the graph."""
+"""The pass: one line of C per operation of the graph."""
 
 import dataclasses
 
@@ -47,31 +47,43 @@ def describe_moe(config: ModelConfig, layer: int) -> MoeLayer:
 
 
 def op_lines(graph: Graph, config: ModelConfig) -> list[str]:
-    """The body of the step function, one RUN(...) per operation."""
-    return [f"RUN({op_symbol(op)}, {_call(op, graph, config)});" for op in graph.ops]
+    """The body of the pass, one RUN(...) per operation; logits are made only when asked for."""
+    lines = []
+    for op in graph.ops:
+        if op.kind == "last":
+            lines.append("if (!rt->head) return MMOE_OK;")
+        lines.append(f"RUN({op_symbol(op)}, {_call(op, graph, config)});")
+    return lines
 
 
 def _call(op: Op, graph: Graph, config: ModelConfig) -> str:
     def at(name: str) -> str:
+        if not name:
+            return "NULL"
         kind = {"float": "F32", "int8": "VEC", "scratch": "RAW"}[graph.tensors[name].type]
         return f"{kind}({name})"
+
+    def size(number: int) -> int:
+        return graph.tensors[op.inputs[number]].shape[1]
 
     ins, outs = [at(name) for name in op.inputs], [at(name) for name in op.outputs]
     weights = symbol_name(op.weights)
     match op.kind:
         case "embed":
-            return f"mmoe_op_embed(&{weights}, token, {outs[0]})"
+            return f"mmoe_op_embed(rt, &{weights}, {outs[0]})"
         case "rmsnorm":
-            size = graph.tensors[op.inputs[0]].shape[0]
-            return f"mmoe_op_rmsnorm({ins[0]}, {weights}, {size}, {float_literal(config.rms_norm_eps)}, {outs[0]})"
+            eps = float_literal(config.rms_norm_eps)
+            return f"mmoe_op_rmsnorm(rt, {ins[0]}, {weights}, {size(0)}, {eps}, {outs[0]})"
         case "quantize":
-            return f"mmoe_op_quantize({ins[0]}, {graph.tensors[op.inputs[0]].shape[0]}, {outs[0]})"
+            return f"mmoe_op_quantize(rt, {ins[0]}, {size(0)}, {graph.tensors[op.outputs[0]].shape[1]}, {outs[0]})"
         case "linear":
-            return f"mmoe_op_linear(&{weights}, {ins[0]}, {outs[0]})"
+            return f"mmoe_op_linear(rt, &{weights}, {ins[0]}, {outs[0]}, {at(op.scratch)})"
         case "attention":
-            return f"mmoe_op_attention(rt, &attention, {op.layer}, {ins[0]}, {outs[0]}, {at(op.scratch)})"
+            return f"mmoe_op_attention(rt, &attention, {op.layer}, {ins[0]}, {at(op.scratch)})"
         case "add":
-            return f"mmoe_op_add({ins[0]}, {graph.tensors[op.inputs[0]].shape[0]}, {outs[0]})"
+            return f"mmoe_op_add(rt, {ins[0]}, {size(0)}, {outs[0]})"
+        case "last":
+            return f"mmoe_op_last(rt, {outs[0]}, {size(0)})"
         case "moe":
-            return f"mmoe_op_moe(rt, &layers_{op.layer}_moe, {ins[0]}, {ins[1]}, {outs[0]}, {at(op.scratch)})"
+            return f"mmoe_op_moe(rt, &layers_{op.layer}_moe, {ins[0]}, {ins[1]}, {ins[2]}, {at(op.scratch)})"
     raise AssertionError(op.kind)

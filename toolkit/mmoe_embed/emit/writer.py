@@ -19,7 +19,7 @@ from mmoe_embed.quantized import Quantized
 from mmoe_embed.tokens import build_tables
 from mmoe_embed.weights import build_weights, symbol_name
 
-ABI = 2  # MMOE_ABI in firmware/include/mmoe_runtime.h
+ABI = 3  # MMOE_ABI in firmware/include/mmoe_runtime.h
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def emit_model(model: Quantized, plan: BoardPlan, sources_sha256: str = "") -> E
         autoescape=False,
     )
     build_id = build_identity(model, plan, sources_sha256)
-    config, graph, weights = model.config, build_graph(model.config), build_weights(model)
+    config, graph, weights = model.config, build_graph(model.config, plan.chunk), build_weights(model)
     tables = build_tables(model.tokenizer, config.vocab_size)
     layers = range(config.num_hidden_layers)
     page = expert_page(model)

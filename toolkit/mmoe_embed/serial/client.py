@@ -3,7 +3,7 @@
 import dataclasses
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,11 @@ from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
 from mmoe_embed.serial.frames import MAX_PAYLOAD_BYTES
 from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError, RoundTrip
 
-PROTOCOL_ABI = 2
+PROTOCOL_ABI = 3
+MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
 _SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
-_RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS = range(0x02, 0x0C)
+_RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS, _PREFILL = range(0x02, 0x0D)
 
 # mmoe_status.h; the numbers never change
 STATUS_TEXT = {
@@ -79,7 +80,7 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What one decode step gave."""
+    """What a step gave, or a prefill: of its last token."""
 
     position: int
     argmax: int
@@ -236,15 +237,27 @@ class BoardClient:
         Raises:
             ResetError: the board is not at the position it should be at.
         """
-        step = Step(*self._work("step", _STEP, struct.pack("<I", token), "<IIIQ"))
-        if step.position != self._position:
+        return self._take("step", _STEP, [token])
+
+    def prefill(self, tokens: Sequence[int]) -> Step:
+        """Feed tokens in as few passes as the board can, at most MAX_PREFILL of them; logits are of the last one.
+
+        Raises:
+            ResetError: the board is not at the position it should be at.
+        """
+        return self._take("prefill", _PREFILL, tokens)
+
+    def _take(self, name: str, kind: int, tokens: Sequence[int]) -> Step:
+        payload = struct.pack(f"<{len(tokens)}I", *tokens)
+        step = Step(*self._work(name, kind, payload, "<IIIQ", scale=len(tokens)))
+        self._position += len(tokens)
+        if step.position != self._position - 1:
             raise ResetError(
-                f"the board took the token at position {step.position}, expected {self._position}: "
+                f"the board took the token at position {step.position}, expected {self._position - 1}: "
                 "it was reset, or another program feeds it",
                 at=self.link.port.url,
                 try_="see that nothing else uses the board, and run the same command again",
             )
-        self._position += 1
         return step
 
     def logits(self) -> NDArray[np.float32]:
