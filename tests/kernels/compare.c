@@ -24,6 +24,7 @@ enum { WEIGHT_BYTES = 4 * 8192, MAX_N = 1024 };
 #define REFERENCE(result, name, parameters) result reference_##name parameters
 REFERENCE(mmoe_status, mmoe_quantize_s8, (const float *, uint32_t, mmoe_vector *));
 REFERENCE(void, mmoe_matvec, (const mmoe_matrix *, const mmoe_vector *, float *));
+REFERENCE(void, mmoe_matmul, (const mmoe_matrix *, const mmoe_vector *const *, float *const *, uint32_t, void *));
 REFERENCE(void, mmoe_embed_s8, (const mmoe_matrix *, uint32_t, float *));
 REFERENCE(void, mmoe_rmsnorm_f32, (const float *, const float *, uint32_t, float, float *));
 REFERENCE(void, mmoe_add_f32, (const float *, uint32_t, float *));
@@ -138,6 +139,33 @@ static void compare_matvec(uint32_t bits, uint32_t rows, uint32_t columns) {
     check_words(rows, rows, columns);
 }
 
+/* One to four vectors at once; some of them zero or so small that a fast kernel must take its slow road. */
+static void compare_matmul(uint32_t bits, uint32_t rows, uint32_t columns) {
+    static _Alignas(16) uint8_t vectors_a[MMOE_BATCH * MMOE_VECTOR_BYTES(1024)], vectors_b[MMOE_BATCH * MMOE_VECTOR_BYTES(1024)];
+    static _Alignas(16) uint8_t interleaved[MMOE_MATMUL_SCRATCH_BYTES(1024) + 16];
+    const uint32_t count = 1 + below(MMOE_BATCH), bytes = MMOE_VECTOR_BYTES(columns), stride = rows + below(3);
+    const mmoe_vector *in_a[MMOE_BATCH], *in_b[MMOE_BATCH];
+    float *out_a[MMOE_BATCH], *out_b[MMOE_BATCH];
+    mmoe_matrix w;
+    random_matrix(&w, bits, rows, columns);
+    memset(interleaved, 0xA5, sizeof interleaved);
+    for (uint32_t i = 0; i < count; i++) {
+        mmoe_vector *a = (mmoe_vector *)(void *)(vectors_a + i * bytes), *b = (mmoe_vector *)(void *)(vectors_b + i * bytes);
+        fill(x, columns, below(KINDS));
+        check(mmoe_quantize_s8(x, columns, a) == MMOE_OK, 0, rows, columns);
+        check(reference_mmoe_quantize_s8(x, columns, b) == MMOE_OK, 1, rows, columns);
+        in_a[i] = a, in_b[i] = b;
+        out_a[i] = y_a + (count - 1 - i) * stride, out_b[i] = y_b + (count - 1 - i) * stride;
+    }
+    clear(count * stride);
+    mmoe_matmul(&w, in_a, out_a, count, interleaved);
+    reference_mmoe_matmul(&w, in_b, out_b, count, interleaved);
+    check(interleaved[MMOE_MATMUL_SCRATCH_BYTES(columns)] == 0xA5, 2, rows, columns);
+    check_words(count * stride, rows, columns);
+}
+
+static void matmul_s8(void) { compare_matmul(8, 1 + below(24), some_size(1024)); }
+static void matmul_s4g32(void) { compare_matmul(4, 1 + below(24), some_size(1024)); }
 static void matvec_s8(void) { compare_matvec(8, 1 + below(24), some_size(WEIGHT_BYTES / 32)); }
 static void matvec_s4g32(void) { compare_matvec(4, 1 + below(24), some_size(WEIGHT_BYTES / 32)); }
 static void matvec_widest(void) { compare_matvec(case_number & 1 ? 8 : 4, 1 + below(4), 8192 - below(2) * below(64)); }
@@ -295,6 +323,8 @@ int main(void) {
     compare("mmoe_matvec_s8", matvec_s8, CASES);
     compare("mmoe_matvec_s4g32", matvec_s4g32, CASES);
     compare("mmoe_matvec_widest", matvec_widest, CASES / 40 + 8);
+    compare("mmoe_matmul_s8", matmul_s8, CASES);
+    compare("mmoe_matmul_s4g32", matmul_s4g32, CASES);
     compare("mmoe_quantize_s8", quantize_s8, CASES);
     compare("mmoe_embed_s8", embed_s8, CASES);
     compare("mmoe_rmsnorm_f32", rmsnorm_f32, CASES);

@@ -32,6 +32,12 @@ static void matvec(uint32_t bits, uint32_t rows, uint32_t columns) {
     mmoe_vector *x = buffer(MMOE_VECTOR_BYTES(columns), 16);
     (void)mmoe_quantize_s8(floats(columns), columns, x);
     mmoe_matvec(&w, x, floats(rows));
+    mmoe_vector *last = buffer(MMOE_VECTOR_BYTES(columns), 16);
+    memcpy(last, x, MMOE_VECTOR_BYTES(columns));
+    const mmoe_vector *in[] = {x, x, x, last};
+    float *out[] = {floats(rows), floats(rows), floats(rows), floats(rows)};
+    void *scratch = buffer(MMOE_MATMUL_SCRATCH_BYTES(columns), 16);
+    for (uint32_t count = 2; count <= MMOE_BATCH; count++) mmoe_matmul(&w, in + MMOE_BATCH - count, out, count, scratch);
     if (bits == 8) mmoe_embed_s8(&w, rows - 1, floats(columns));
 }
 
@@ -67,7 +73,7 @@ int main(void) {
     return ((volatile uint8_t *)host_guard_end())[0] & 0;
 #endif
     for (uint32_t size = 1; size < 70; size += size < 36 ? 1 : 11) {
-        for (guarded = 0; guarded < 8; guarded++) {
+        for (guarded = 0; guarded < 13; guarded++) {
             next = 0, matvec(8, 1 + size % 9, size);
             next = 0, matvec(4, 1 + size % 9, size);
             next = 0, elementwise(size);

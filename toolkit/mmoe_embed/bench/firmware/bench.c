@@ -31,6 +31,12 @@ static const mmoe_attention attention = {HEADS, KV_HEADS, HEAD_DIM, CONTEXT, 1, 
 
 static void run_nothing(void) { __asm__ volatile(""); }
 static void run_matvec(void) { mmoe_matvec(&matrix, vector, y); }
+static uint8_t interleaved[MMOE_MATMUL_SCRATCH_BYTES(512)] __attribute__((aligned(16)));
+static void run_matmul(void) {
+    const mmoe_vector *const in[MMOE_BATCH] = {vector, vector, vector, vector};
+    float *const out[MMOE_BATCH] = {y, y + rows, y + 2 * rows, y + 3 * rows};
+    mmoe_matmul(&matrix, in, out, batch, interleaved);
+}
 static void run_quantize(void) { (void)mmoe_quantize_s8(x, columns, vector); }
 static void run_embed(void) { mmoe_embed_s8(&matrix, 5, y); }
 static void run_rmsnorm(void) { mmoe_rmsnorm_f32(x, row_scales, columns, 1e-6f, y); }
@@ -72,6 +78,9 @@ static void measure_matvec(uint16_t bits, uint32_t row_count, uint16_t column_co
     matrix = (mmoe_matrix){row_count, column_count, bits, weights, bits == 4 ? group_scales : NULL, row_scales};
     (void)mmoe_quantize_s8(x, columns, vector);
     measure(bits == 8 ? "mmoe_matvec_s8" : "mmoe_matvec_s4g32", run_matvec, rows * columns);
+    for (batch = 2; batch <= MMOE_BATCH; batch += 2)
+        measure(bits == 8 ? "mmoe_matmul_s8" : "mmoe_matmul_s4g32", run_matmul, batch * rows * columns);
+    batch = 1;
 }
 
 int main(void) {
@@ -91,7 +100,7 @@ int main(void) {
     for (uint32_t i = 0; i < CALLS; i++) run_nothing();
     empty = host_count() - start;
 
-    static const uint16_t shapes[][2] = {{512, 256}, {256, 128}, {128, 512}, {130, 100}};
+    static const uint16_t shapes[][2] = {{512, 256}, {256, 128}, {128, 512}, {130, 100}, {64, 64}, {64, 32}};
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         measure_matvec(8, shapes[i][0], shapes[i][1]);
         measure_matvec(4, shapes[i][0], shapes[i][1]);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mmoe_mve.h"
+
+#if __ARM_FEATURE_MVE & 2
+/* Four rows times two vectors: one load of weights serves both, one of inputs four rows. r0, r2, r4, r6 are the sums of the
+ * first vector, r8, r10, r12, lr those of the second. */
+#define ROW(op, s, t)              \
+    "vldrb.8 q2, [r1], #16\n"      \
+    op ".s8 " s ", q0, q2\n"       \
+    op ".s8 " t ", q1, q2\n"
+#define BLOCK(op)                  \
+    "vldrb.8 q0, [r3], #16\n"      \
+    "vldrb.8 q1, [r5], #16\n" ROW(op, "r0", "r8") ROW(op, "r2", "r10") ROW(op, "r4", "r12") ROW(op, "r6", "lr")
+#define NEXT BLOCK("vmladava")
+
+typedef struct {
+    const int8_t *x[2]; /* 0 */
+    uint32_t quads;     /* 8: blocks of 16 columns behind the first one: quads * 4 + rest */
+    uint32_t rest;      /* 12 */
+    uint32_t y_offset;  /* 16: bytes from the first result to the second */
+    float *y_end;       /* 20: of the first one */
+    const int8_t *weights;
+    const float *row_scales;
+    float *y;
+    float scale[2]; /* 36, 40 */
+} mmoe_pair;
+
+static MMOE_NAKED void matmul_pair(MMOE_UNUSED const mmoe_pair *pair) {
+    __asm__("push {r4-r11, lr}\n"
+            "vpush {d12-d15}\n"
+            "ldr r1, [r0, #24]\n"
+            "ldrd r9, r11, [r0, #28]\n" /* row scales, y */
+            "ldrd r2, r3, [r0, #36]\n"
+            "vdup.32 q6, r2\n"
+            "vdup.32 q7, r3\n"
+            "ldmia r0, {r2-r7}\n"
+            "push {r2-r7}\n"
+            "0:\n"
+            "ldrd r3, r5, [sp]\n"
+            "ldr r7, [sp, #8]\n" BLOCK("vmladav")
+            "cmp r7, #0\n"
+            "beq 2f\n"
+            "1:\n" NEXT NEXT NEXT NEXT
+            "subs r7, r7, #1\n"
+            "bne 1b\n"
+            "2:\n"
+            "ldr r7, [sp, #12]\n"
+            "cbz r7, 4f\n"
+            "3:\n" NEXT
+            "subs r7, r7, #1\n"
+            "bne 3b\n"
+            "4:\n"
+            "vmov q0[2], q0[0], r0, r4\n"
+            "vldrw.32 q2, [r9], #16\n"
+            "vmov q0[3], q0[1], r2, r6\n"
+            "ldrd r3, r5, [sp, #16]\n"
+            "vmov q1[2], q1[0], r8, r12\n"
+            "vcvt.f32.s32 q0, q0\n"
+            "vmul.f32 q3, q2, q6\n"
+            "vmov q1[3], q1[1], r10, lr\n"
+            "vmul.f32 q2, q2, q7\n"
+            "vcvt.f32.s32 q1, q1\n"
+            "vmul.f32 q0, q0, q3\n"
+            "add r3, r3, r11\n"
+            "vmul.f32 q1, q1, q2\n"
+            "vstrw.32 q0, [r11], #16\n"
+            "vstrw.32 q1, [r3]\n"
+            "cmp r11, r5\n"
+            "bne 0b\n"
+            "add sp, sp, #24\n"
+            "vpop {d12-d15}\n"
+            "pop {r4-r11, pc}\n");
+}
+#endif
+
+void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
+    uint32_t i = 0;
+    (void)scratch;
+#if __ARM_FEATURE_MVE & 2
+    const uint32_t blocks = MMOE_PAD(w->columns, 16u) / 16, whole = w->rows & ~3u;
+    const mmoe_matrix rest = {w->rows - whole, w->columns, 8, (const int8_t *)w->weights + whole * 16 * blocks, NULL,
+                              w->row_scales + whole};
+    for (; i + 2 <= count && whole && mmoe_scale_is_safe(x[i]->scale) && mmoe_scale_is_safe(x[i + 1]->scale); i += 2) {
+        matmul_pair(&(mmoe_pair){{mmoe_vector_const_s8(x[i]), mmoe_vector_const_s8(x[i + 1])},
+                                 (blocks - 1) / 4, (blocks - 1) % 4,
+                                 (uint32_t)((uintptr_t)y[i + 1] - (uintptr_t)y[i]), y[i] + whole, w->weights, w->row_scales,
+                                 y[i], {x[i]->scale, x[i + 1]->scale}});
+        for (uint32_t k = i; k < i + 2 && rest.rows; k++) mmoe_matvec_s8(&rest, x[k], y[k] + whole);
+    }
+#endif
+    for (; i < count; i++) mmoe_matvec_s8(w, x[i], y[i]);
+}
