@@ -124,6 +124,18 @@ def test_matvec_random_shape(kernels, rows, columns, int4, kind, seed):
     kernels.mmoe_matvec(ctypes.byref(matrix), at(vector), at(y))
     same_bits(y, oracle.matvec(q, scale, group, x))
 
+    count = 1 + seed % 4
+    inputs = [floats(rng, columns, kind) for _ in range(count)]
+    vectors, outputs = [aligned(vector_bytes(columns), np.uint8) for _ in inputs], [aligned(rows) for _ in inputs]
+    for values, to in zip(inputs, vectors, strict=True):
+        source = aligned_copy(values)
+        assert kernels.mmoe_quantize_s8(at(source), columns, at(to)) == 0
+    pointers = [(ctypes.c_void_p * count)(*(array.ctypes.data for array in arrays)) for arrays in (vectors, outputs)]
+    scratch = aligned(8 * -(-columns // 32) * 32, np.uint8)
+    kernels.mmoe_matmul(ctypes.byref(matrix), *pointers, count, at(scratch))
+    for values, out in zip(inputs, outputs, strict=True):
+        same_bits(out, oracle.matvec(q, scale, group, values))
+
     if not int4:
         row, out = int(rng.integers(rows)), aligned(columns)
         kernels.mmoe_embed_s8(ctypes.byref(matrix), row, at(out))
