@@ -42,8 +42,7 @@ def command(
     model, plan = choose_scheme(load_checkpoint(checkpoint), target, scheme, plan_request(**options))
     text = plan.summary()
     if output is not None:
-        write_files(
-            {"plan.json": plan.to_json().encode(), "arena.svg": draw_arena(model, plan.chunk).encode()}, check_output(output)
-        )
+        files = {"plan.json": plan.to_json(), "arena.svg": draw_arena(model, plan.chunk)}
+        write_files({name: text.encode() for name, text in files.items()}, check_output(output))
         text += f"\n  written: {output / 'plan.json'}, {output / 'arena.svg'}"
     return Result(dataclasses.asdict(plan), text)
