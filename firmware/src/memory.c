@@ -31,6 +31,7 @@ static uint16_t expert_slot[AT_LEAST_1(EXPERTS)];
 static uint8_t expert_uses[AT_LEAST_1(EXPERTS)];
 static mmoe_page_entry table[AT_LEAST_1(TABLE)];
 static mmoe_wanted queue[AT_LEAST_1(MMOE_MODEL_EXPERTS)];
+static mmoe_event timeline[AT_LEAST_1(MMOE_MODEL_TIMELINE)];
 
 const mmoe_memory mmoe_the_memory = {
     .arena = arena,
@@ -46,4 +47,6 @@ const mmoe_memory mmoe_the_memory = {
     .expert_uses = expert_uses,
     .table = table,
     .queue = queue,
+    .timeline = timeline,
+    .timeline_events = MMOE_MODEL_TIMELINE,
 };

@@ -33,6 +33,14 @@ typedef struct {
     uint16_t expert;
 } mmoe_wanted;
 
+/* One thing that happened (SPEC.md 8.1, timeline) */
+typedef struct {
+    uint32_t ticks; /* low 32 bits */
+    uint8_t kind;   /* mmoe_event_kind */
+    uint8_t reserved;
+    uint16_t argument;
+} mmoe_event;
+
 /* What the image's table says of an expert's page */
 typedef struct { uint32_t offset, crc; } mmoe_page_entry;
 
@@ -51,9 +59,41 @@ typedef struct {
     uint8_t *expert_uses;
     mmoe_page_entry *table; /* (layers * experts), or NULL where the image is mapped and its own table does */
     mmoe_wanted *queue;     /* (experts): misses of one layer */
+    mmoe_event *timeline;   /* (timeline_events) */
+    uint32_t timeline_events;
 } mmoe_memory;
 
 extern const mmoe_memory mmoe_the_memory;
+
+/* --- timeline.c: what happened when --------------------------------------------------------------------------------------- */
+
+typedef enum {
+    MMOE_EVENT_STEP = 1,
+    MMOE_EVENT_OP,
+    MMOE_EVENT_READ,
+    MMOE_EVENT_READ_END,
+    MMOE_EVENT_WAIT,
+    MMOE_EVENT_WAIT_END,
+    MMOE_EVENT_CHECK,
+    MMOE_EVENT_CHECK_END,
+    MMOE_EVENT_FFN,
+    MMOE_EVENT_FFN_END,
+} mmoe_event_kind;
+
+#define MMOE_SHARED_EXPERT 0xFFFFu /* argument of MMOE_EVENT_FFN */
+
+void mmoe_timeline_clear(void);
+void mmoe_timeline_add(uint64_t ticks, mmoe_event_kind kind, uint32_t argument);
+uint32_t mmoe_timeline_recorded(void);         /* since it was cleared */
+mmoe_event mmoe_timeline_event(uint32_t index); /* one of the last timeline_events recorded */
+
+#ifdef MMOE_TIMELINE
+#define MMOE_NOTE_AT(ticks, kind, argument) mmoe_timeline_add((ticks), (kind), (argument))
+#define MMOE_NOTE(kind, argument) mmoe_timeline_add(mmoe_port_ticks(), (kind), (argument))
+#else
+#define MMOE_NOTE_AT(ticks, kind, argument) ((void)0)
+#define MMOE_NOTE(kind, argument) ((void)0)
+#endif
 
 /* --- image.c: the expert image (SPEC.md 6) ------------------------------------------------------------------------------ */
 

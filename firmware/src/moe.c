@@ -66,8 +66,10 @@ static mmoe_status run_down(const mmoe_matrix *down, const moe_batch *b, const m
 }
 
 static mmoe_status run_shared(const mmoe_moe *moe, const moe_batch *b, const moe_scratch *s) {
+    MMOE_NOTE(MMOE_EVENT_FFN, MMOE_SHARED_EXPERT);
     run_gate_up(moe->shared_gate_up, b, s);
     const mmoe_status status = run_down(moe->shared_down, b, s);
+    MMOE_NOTE(MMOE_EVENT_FFN_END, MMOE_SHARED_EXPERT);
     mmoe_pager_poll();
     return status;
 }
@@ -89,11 +91,14 @@ static mmoe_status run_expert(const mmoe_model *model, uint16_t number, const mo
     mmoe_status status = mmoe_pager_take(number, model->expert_down.weights, &page);
     if (status != MMOE_OK) return status;
     const mmoe_matrix gate_up = page_matrix(&model->expert_gate_up, page);
+    MMOE_NOTE(MMOE_EVENT_FFN, number);
     run_gate_up(&gate_up, b, s); /* while `down` still loads; what a wrong page gives is not looked at */
     status = mmoe_pager_take(number, model->expert_bytes, &page);
     if (status != MMOE_OK) return status;
     const mmoe_matrix down = page_matrix(&model->expert_down, page);
-    return run_down(&down, b, s);
+    status = run_down(&down, b, s);
+    MMOE_NOTE(MMOE_EVENT_FFN_END, number);
+    return status;
 }
 
 static void release_expert(uint16_t number) {

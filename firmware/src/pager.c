@@ -111,6 +111,7 @@ static void start_read(uint32_t s, uint16_t expert, uint32_t used, int wanted) {
     if (slot->state != MMOE_SLOT_EMPTY) drop_slot(s);
     if (pager.checking == s) pager.checking = MMOE_NO_SLOT;
     pager.read_started = mmoe_port_ticks();
+    MMOE_NOTE_AT(pager.read_started, MMOE_EVENT_READ, expert);
     const mmoe_status status = mmoe_port_read_start(slot_page(s), mmoe_image_entry(expert).offset, pager.model->expert_bytes);
     pager.layer->stall_ticks += mmoe_port_ticks() - pager.read_started; /* a driver that blocks does all its work here */
     if (status != MMOE_OK) {
@@ -152,6 +153,7 @@ void mmoe_pager_poll(void) {
         mmoe_slot *slot = &pager.memory->slot[s];
         mmoe_layer_statistics *layer = layer_of(slot->expert);
         pager.loading = MMOE_NO_SLOT;
+        MMOE_NOTE_AT(done < 0 ? mmoe_port_ticks() : mmoe_port_read_ended(), MMOE_EVENT_READ_END, slot->expert);
         if (done < 0) {
             const uint16_t expert = slot->expert;
             const int wanted = !slot->ahead;
@@ -209,11 +211,15 @@ void mmoe_pager_want_later(const uint16_t *expert, uint32_t count) {
     mmoe_pager_poll();
 }
 
-/* CRC-32 of more bytes of a page */
-static uint32_t check_more(uint32_t crc, const uint8_t *data, uint32_t length) {
+/* CRC-32 of more bytes of an expert's page */
+static uint32_t check_more(uint16_t expert, uint32_t crc, const uint8_t *data, uint32_t length) {
     const uint64_t start = mmoe_port_ticks();
     crc = mmoe_crc32(crc, data, length);
-    pager.statistics->check_ticks += mmoe_port_ticks() - start;
+    const uint64_t end = mmoe_port_ticks();
+    pager.statistics->check_ticks += end - start;
+    (void)expert; /* but for the timeline */
+    MMOE_NOTE_AT(start, MMOE_EVENT_CHECK, expert);
+    MMOE_NOTE_AT(end, MMOE_EVENT_CHECK_END, expert);
     return crc;
 }
 
@@ -227,7 +233,7 @@ static mmoe_status take_in_place(uint16_t expert, const uint8_t **page) {
     const mmoe_page_entry entry = mmoe_image_entry(expert);
     *page = pager.model->expert_image + entry.offset;
     if (pager.memory->expert_slot[expert] != MMOE_NO_SLOT) return MMOE_OK;
-    if (check_more(0, *page, pager.model->expert_bytes) != entry.crc) return refuse_page();
+    if (check_more(expert, 0, *page, pager.model->expert_bytes) != entry.crc) return refuse_page();
     pager.memory->expert_slot[expert] = 0;
     return MMOE_OK;
 }
@@ -241,9 +247,21 @@ static int check_arrived(uint32_t s, uint32_t arrived) {
     const uint32_t left = arrived - pager.checked, more = left < MMOE_CHECK_BYTES ? left : MMOE_CHECK_BYTES;
     if (more < MMOE_CHECK_BYTES && arrived < pager.model->expert_bytes) return 0; /* little by little costs more than it wins */
     if (more == 0) return 0;
-    pager.crc = check_more(pager.crc, slot_page(s) + pager.checked, more);
+    pager.crc = check_more(pager.memory->slot[s].expert, pager.crc, slot_page(s) + pager.checked, more);
     pager.checked += more;
     return 1;
+}
+
+typedef enum { PAGE_CHECKING, PAGE_AWAITED, PAGE_THERE } page_state;
+
+/* Checks more of an expert's page, if more of it is there; PAGE_THERE: the first `bytes` bytes are, or all and checked. */
+static page_state look_at(uint16_t expert, uint32_t bytes) {
+    const uint32_t s = pager.memory->expert_slot[expert], all = pager.model->expert_bytes;
+    if (s == MMOE_NO_SLOT) return PAGE_AWAITED;
+    const int loads = pager.memory->slot[s].state == MMOE_SLOT_LOADING;
+    const uint32_t arrived = loads ? mmoe_port_read_progress() : all;
+    if (check_arrived(s, arrived)) return PAGE_CHECKING;
+    return !loads || (bytes < all && arrived >= bytes) ? PAGE_THERE : PAGE_AWAITED;
 }
 
 /* Waits for the first bytes of an expert's page, and checks what arrives meanwhile. Only the time without anything to do is a
@@ -251,31 +269,31 @@ static int check_arrived(uint32_t s, uint32_t arrived) {
 static mmoe_status wait_for(uint16_t expert, uint32_t bytes) {
     uint64_t begin = mmoe_port_ticks(), last = begin;
     uint16_t loading = pager.loading;
-    int idle = 0;
-    for (;;) {
+    page_state state = PAGE_CHECKING;
+    mmoe_status status = MMOE_OK;
+    while (state != PAGE_THERE) {
         mmoe_pager_poll();
         const uint64_t now = mmoe_port_ticks();
-        if (idle) pager.layer->stall_ticks += now - last;
+        const page_state before = state;
+        if (before == PAGE_AWAITED) pager.layer->stall_ticks += now - last;
         last = now;
-        if (pager.failed == expert) return pager.failure;
-        const uint32_t s = pager.memory->expert_slot[expert];
-        if (s != MMOE_NO_SLOT) {
-            const int loads = pager.memory->slot[s].state == MMOE_SLOT_LOADING;
-            const uint32_t arrived = loads ? mmoe_port_read_progress() : pager.model->expert_bytes;
-            idle = !check_arrived(s, arrived);
-            if (!idle) continue;
-            if (loads ? arrived >= bytes && bytes < pager.model->expert_bytes : 1) return MMOE_OK;
-        } else {
-            idle = 1;
-        }
+        state = look_at(expert, bytes);
         if (loading != pager.loading) { /* another read has begun */
             loading = pager.loading;
             begin = now;
-        } else if (now - begin > mmoe_image_timeout_ticks()) {
+        } else if (state == PAGE_AWAITED && now - begin > mmoe_image_timeout_ticks()) {
             pager.statistics->load_errors++;
-            return MMOE_E_PAGE_TIMEOUT;
+            status = MMOE_E_PAGE_TIMEOUT;
+            state = PAGE_THERE;
         }
+        if (pager.failed == expert) {
+            status = pager.failure;
+            state = PAGE_THERE;
+        }
+        if (before != PAGE_AWAITED && state == PAGE_AWAITED) MMOE_NOTE_AT(now, MMOE_EVENT_WAIT, expert);
+        if (before == PAGE_AWAITED && state != PAGE_AWAITED) MMOE_NOTE_AT(now, MMOE_EVENT_WAIT_END, expert);
     }
+    return status;
 }
 
 mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **page) {

@@ -11,9 +11,10 @@
 
 enum {
     IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS, PREFILL,
+    TIMELINE,
     REPLY = 0x80,
     RESET_SLOTS = 1, RESET_STATISTICS = 2,
-    MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32,
+    MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32, MAX_EVENTS = 120,
 };
 
 /* --- reading and writing payloads ---------------------------------------------------------------------------------------- */
@@ -230,6 +231,25 @@ static mmoe_status profile(mmoe_session *s, payload in) {
     return MMOE_OK;
 }
 
+static mmoe_status timeline(mmoe_session *s, payload in) {
+    if (in.length != 6) return MMOE_E_ARGUMENT;
+    const uint32_t recorded = mmoe_timeline_recorded(), room = mmoe_the_memory.timeline_events;
+    const uint32_t oldest = recorded > room ? recorded - room : 0, count = get_u16(in.data + 4);
+    uint32_t first = get_u32(in.data);
+    if (count > MAX_EVENTS) return MMOE_E_ARGUMENT;
+    if (first < oldest) first = oldest;
+    if (first > recorded) first = recorded;
+    put(s, recorded, 4);
+    put(s, first, 4);
+    for (uint32_t i = first; i < recorded && i - first < count; i++) {
+        const mmoe_event event = mmoe_timeline_event(i);
+        put(s, event.ticks, 4);
+        put(s, event.kind, 2);
+        put(s, event.argument, 2);
+    }
+    return MMOE_OK;
+}
+
 static mmoe_status encode(mmoe_session *s, payload in) {
     uint16_t *token = (uint16_t *)(void *)(s->reply + s->reply_length + s->reply_length % 2);
     const int32_t count =
@@ -285,6 +305,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case ROUTES: return routes(s);
     case LAYERS: return layers(s, in);
     case PREFILL: return take_tokens(s, in);
+    case TIMELINE: return timeline(s, in);
     default: return MMOE_E_UNSUPPORTED;
     }
 }

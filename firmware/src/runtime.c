@@ -36,6 +36,7 @@ static __attribute__((noinline)) mmoe_status run_pass(mmoe_runtime *rt) {
     rt->rows = count;
     mmoe_pager_begin_token();
     rt->op_started = mmoe_port_ticks();
+    MMOE_NOTE_AT(rt->op_started, MMOE_EVENT_STEP, rt->position);
     const mmoe_status status = rt->model->pass(rt);
     if (status != MMOE_OK) return status;
     rt->position += count;
@@ -74,6 +75,7 @@ void mmoe_op_done(mmoe_runtime *rt, uint16_t op) {
     const uint64_t now = mmoe_port_ticks();
     rt->op_ticks[op] += now - rt->op_started;
     rt->op_calls[op]++;
+    MMOE_NOTE_AT(now, MMOE_EVENT_OP, op);
     rt->op_started = now;
 }
 
@@ -81,6 +83,7 @@ void mmoe_clear_statistics(mmoe_runtime *rt) {
     mmoe_layer_statistics *layer = mmoe_the_memory.layer_statistics;
     memset(layer, 0, rt->model->layers * sizeof layer[0]);
     rt->statistics = (mmoe_statistics){.layer = layer};
+    mmoe_timeline_clear();
     memset(rt->op_ticks, 0, rt->model->op_count * sizeof rt->op_ticks[0]);
     memset(rt->op_calls, 0, rt->model->op_count * sizeof rt->op_calls[0]);
 }

@@ -49,7 +49,7 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
         FitError: the linker found a memory too small.
     """
     gen, objects = folder / "gen", folder / "obj"
-    port = describe_port(board, __version__, plan.storage, plan.flash_model)
+    port = describe_port(board, __version__, plan.storage, plan.flash_model, timeline=plan.timeline_events > 0)
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]
     includes = [path for path in (gen, *port.includes, kernels_dir() / "include", *kernels) if path.is_dir()]

@@ -9,6 +9,7 @@ import memory_planner
 from mmoe_embed.arena import ArenaSavings, arena_problem, measure_savings
 from mmoe_embed.board import Board, Memory, Use
 from mmoe_embed.checkpoint import Checkpoint
+from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import FitError, UsageError
 from mmoe_embed.experts import expert_page, image_size_bytes
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
@@ -27,6 +28,7 @@ _SLOTS_PER_LOST_SLOT = 10  # a larger chunk may cost one expert slot of so many
 _SLOT_STATE_BYTES = 16  # of the runtime's own data, one a slot (firmware/src/mmoe_internal.h)
 _EXPERT_STATE_BYTES = 12
 _LAYER_STATE_BYTES = 40
+_EVENT_BYTES = 8
 _OP_STATE_BYTES = 12
 _TOKEN_BYTES = 4  # one of a chunk
 # Reads and writes a token of every byte: the runtime's state is touched once an operation or so, a frame many times.
@@ -58,6 +60,7 @@ class PlanRequest:
         paging: residents and the like; made for a known number of slots.
         storage: the board's driver of that name reads the experts; None is its first.
         flash_model: SPEED[:LATENCY][:blocking] of a modelled flash, see `storage.parse_flash_model`.
+        timeline_events: events that the runtime keeps for a timeline; 8 bytes each.
         instruction_ns: virtual time of an instruction beside it; None is about a cycle of the core.
         chunk: tokens of a prompt that go through the model together; None takes the most that costs few expert slots.
     """
@@ -70,6 +73,7 @@ class PlanRequest:
     flash_model: str | None = None
     instruction_ns: int | None = None
     chunk: int | None = None
+    timeline_events: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,7 @@ class BoardPlan:
     paging: Placement
     storage: str
     flash_model: FlashModel | None
+    timeline_events: int
     mapped: bool  # the firmware finds the expert image in its address space
     page_alignment: int
     expert_image_bytes: int
@@ -221,9 +226,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         "kv": shorter,
     }
     if not runtime.measured:
-        layer_bytes = _EXPERT_STATE_BYTES * config.num_experts + _LAYER_STATE_BYTES
-        tables = config.num_hidden_layers * layer_bytes + _OP_STATE_BYTES * len(graph.ops)
-        runtime = dataclasses.replace(runtime, data=runtime.data + tables)
+        runtime = _estimate_data(runtime, config, len(graph.ops), request.timeline_events)
     runtime = dataclasses.replace(runtime, data=runtime.data + _TOKEN_BYTES * chunk)
 
     page = expert_page(model)
@@ -301,6 +304,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         request.paging,
         storage.driver,
         flash,
+        request.timeline_events,
         mapped,
         alignment,
         image_bytes,
@@ -310,6 +314,13 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         limit - used if limit is not None else _ram_free(board, regions),
         tuple(notes),
     )
+
+
+def _estimate_data(runtime: RuntimeBytes, config: ModelConfig, ops: int, events: int) -> RuntimeBytes:
+    """The runtime's tables of a model, before there is an image to measure."""
+    layer_bytes = _EXPERT_STATE_BYTES * config.num_experts + _LAYER_STATE_BYTES
+    tables = config.num_hidden_layers * layer_bytes + _OP_STATE_BYTES * ops + _EVENT_BYTES * events
+    return dataclasses.replace(runtime, data=runtime.data + tables)
 
 
 def _page_alignment(memory: Memory) -> int:

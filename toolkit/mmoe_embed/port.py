@@ -27,7 +27,14 @@ class Port:
     indirect_calls: dict[str, tuple[str, ...]]
 
 
-def describe_port(board: Board, version: str, storage: str | None = None, flash: FlashModel | None = None) -> Port:
+def describe_port(
+    board: Board,
+    version: str,
+    storage: str | None = None,
+    flash: FlashModel | None = None,
+    *,
+    timeline: bool = False,
+) -> Port:
     """Files and flags of a board.
 
     Args:
@@ -35,6 +42,7 @@ def describe_port(board: Board, version: str, storage: str | None = None, flash:
         version: reported by the firmware.
         storage: the driver of the expert image; None is the board's first.
         flash: whose time is modelled, on an emulated board.
+        timeline: whether the runtime records one.
 
     Raises:
         ToolchainError: the firmware has no driver for the board's console.
@@ -57,6 +65,8 @@ def describe_port(board: Board, version: str, storage: str | None = None, flash:
         sources += (root / rules["flash_model"]["file"],)
         defines += ["-DMMOE_FLASH_MODEL", f"-DMMOE_FLASH_BYTES_PER_S={flash.bytes_per_s}"]
         defines += [f"-DMMOE_FLASH_LATENCY_NS={flash.latency_ns}", f"-DMMOE_FLASH_BLOCKS={int(flash.blocking)}"]
+    if timeline:
+        defines.append("-DMMOE_TIMELINE")
     if board.boot_writes:
         writes = [f"{{0x{w.address:08x}u, 0x{w.clear:08x}u, 0x{w.set:08x}u}}," for w in board.boot_writes]
         defines.append(f"-DMMOE_BOOT_WRITES={''.join(writes)}")

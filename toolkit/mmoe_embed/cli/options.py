@@ -87,6 +87,14 @@ storage_options = _stack(
         help="Emulated boards: experts lie in a flash of so many bytes a second, e.g. 8M or 20M:50us.",
     ),
     click.option(
+        "--timeline",
+        "timeline_events",
+        type=click.IntRange(min=0, max=1 << 20),
+        default=0,
+        metavar="EVENTS",
+        help="Record the last EVENTS reads, waits and computations, 8 bytes of SRAM each.",
+    ),
+    click.option(
         "--instruction-ns",
         type=int,
         metavar="NS",

@@ -16,7 +16,8 @@ PROTOCOL_ABI = 3
 MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
 _SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
-_RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS, _PREFILL = range(0x02, 0x0D)
+_RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS = range(0x02, 0x0C)
+_PREFILL, _TIMELINE = range(0x0C, 0x0E)
 
 # mmoe_status.h; the numbers never change
 STATUS_TEXT = {
@@ -128,6 +129,21 @@ class LayerStatistics:
     bytes_loaded: int
     load_ticks: int
     stall_ticks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """One thing that happened on the board.
+
+    Attributes:
+        ticks: since the first event that the board still has; in the order of the events, a read's end may lie back.
+        kind: of SPEC.md 8.1, timeline.
+        argument: an operation, an expert or a position, by kind.
+    """
+
+    ticks: int
+    kind: int
+    argument: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,6 +313,27 @@ class BoardClient:
     def layers(self) -> list[LayerStatistics]:
         """Counters of every layer's experts."""
         return [LayerStatistics(*values) for values in self._list("layers", _LAYERS, "<IIQQQ", 32)]
+
+    def timeline(self) -> list[Event]:
+        """The events that the board still has, in the order in which it noticed them."""
+        events: list[Event] = []
+        item = struct.Struct("<IBBH")
+        first, origin, last = 0, None, 0
+        while True:
+            request = struct.pack("<IH", first, 120)
+            payload = self._ask("timeline", _TIMELINE, request, reply_bytes=8 + 120 * item.size)
+            if len(payload) < 8 or (len(payload) - 8) % item.size:
+                raise self._malformed("timeline", payload)
+            recorded, first = struct.unpack_from("<II", payload)
+            part = list(item.iter_unpack(payload[8:]))
+            for low, kind, _, argument in part:
+                origin, last = (low, low) if origin is None else (origin, last)
+                step = (low - last + (1 << 31)) % (1 << 32) - (1 << 31)  # events are close to each other
+                last += step
+                events.append(Event(last - origin, kind, argument))
+            first += len(part)
+            if first >= recorded or not part:
+                return events
 
     def _list(self, name: str, kind: int, layout: str, most: int) -> list[tuple[int, ...]]:
         """A list that comes in pieces of at most `most` items, each behind the whole number of items."""
