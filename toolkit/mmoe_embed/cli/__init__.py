@@ -15,6 +15,7 @@ VERBS = {
     "plan": "decide where every byte lives on a board",
     "fit": "say which boards a model runs on",
     "emit": "write the model as C",
+    "export": "write the model as an ExecuTorch program",
     "build": "checkpoint to ELF: quantize, plan, emit, compile",
     "flash": "put a build on its board",
     "validate": "prove on the board that every logit has the golden's bits",

@@ -1,0 +1,82 @@
+"""A program of `mmoe-embed export`, run by ExecuTorch, has the golden's bits."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from random_model import small_config, write_checkpoint
+
+from mmoe_embed.checkpoint import load_checkpoint
+from mmoe_embed.cli import group
+from mmoe_embed.errors import ToolkitError
+from mmoe_embed.executorch.export import export_program
+from mmoe_embed.executorch.library import build_operators
+from mmoe_embed.executorch.session import Session
+from mmoe_embed.golden import Golden
+from mmoe_embed.quantize import quantize_checkpoint
+
+pytestmark = [
+    pytest.mark.executorch,
+    pytest.mark.gcc,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+MODELS = {
+    "moe": {},
+    "ragged": {"vocab_size": 301, "hidden_size": 36, "moe_intermediate_size": 20, "qk_norm": True},
+    "no_shared": {"shared_expert_intermediate_size": 0, "num_experts_per_tok": 3},
+    "dense": {"num_experts": 0, "num_experts_per_tok": 0},
+}
+
+
+@pytest.fixture(scope="session")
+def operators(tmp_path_factory):
+    return build_operators(tmp_path_factory.mktemp("operators"))
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_of_the_program_have_the_goldens_bits(tmp_path, operators, name, scheme):
+    checkpoint = load_checkpoint(write_checkpoint(tmp_path / "checkpoint", small_config(**MODELS[name]), seed=3))
+    model = quantize_checkpoint(checkpoint, scheme)
+    (report,) = export_program(model, tmp_path / "model.pte")
+    assert report.size_bytes <= report.greedy_bytes
+    session, golden = Session(tmp_path / "model.pte", operators), Golden(model)
+    assert session.model_id == model.model_id
+    source = np.random.default_rng(1)
+    for _ in range(2):  # a second sequence in the same cache
+        session.reset()
+        golden.reset()
+        for token in source.integers(0, model.config.vocab_size, model.config.max_position_embeddings):
+            expected = np.ascontiguousarray(golden.step(int(token)))
+            assert np.array_equal(session.step(int(token)).view(np.uint32), expected.view(np.uint32))
+    with pytest.raises(ToolkitError, match="context of 48 tokens is full"):
+        session.step(0)
+
+
+def test_the_verb_writes_program_tokenizer_and_generation(tmp_path, operators):
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config())
+    program = tmp_path / "out" / "model.pte"
+    arguments = ["export", str(checkpoint), "--board", "host_x86_64", "-o", str(program), "--json"]
+    result = CliRunner().invoke(group, arguments)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["data"]["model_id"] == Session(program, operators).model_id
+    for name in ("tokenizer.json", "generation_config.json"):
+        assert json.loads((program.parent / name).read_text()) == json.loads((checkpoint / name).read_text())
+
+
+def test_microcontrollers_and_other_files_are_refused(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config())
+    for board, output, message in (
+        ("qemu_mps3_an547", "model.pte", "is no phone"),
+        ("host_x86_64", "model.bin", "is no .pte file"),
+    ):
+        arguments = ["export", str(checkpoint), "--board", board, "-o", str(tmp_path / output)]
+        result = CliRunner().invoke(group, arguments)
+        assert message in str(result.exception)
+
+
+def test_a_missing_program_is_named(tmp_path, operators):
+    with pytest.raises(ToolkitError, match="no such program"):
+        Session(tmp_path / "absent.pte", operators)
