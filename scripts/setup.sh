@@ -10,6 +10,7 @@ need() { # need COMMAND PACKAGE...
     command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}")
 }
 need gcc gcc libc6-dev
+need g++ g++
 need clang clang
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm
