@@ -17,19 +17,18 @@
 
 MMOE_NAKED void mmoe_sums_s8(MMOE_UNUSED const mmoe_sums *sums) {
     __asm__("push {r4-r11, lr}\n"
-            "ldrd r3, r5, [r0, #20]\n"
+            "ldrd r4, r5, [r0, #20]\n"
             "ldrd r1, r2, [r0, #8]\n"
-            "ldr r4, [r0, #16]\n"
+            "ldr r3, [r0, #16]\n"
             "ldr r0, [r0]\n"
             "lsls r2, r2, #5\n"
             "add lr, r1, r2\n"
-            "push {r2-r5}\n" /* bytes of the input, sums, skip, tiles */
+            "push {r2-r5}\n" /* bytes of the input, skip, sums, tiles */
             "0:\n"
-            "movs r2, #0\n"
-            "mov r8, r2\n"
-            "mov r9, r2\n"
-            "mov r10, r2\n"
-            "mov r11, r2\n"
+            "mov r8, #0\n"
+            "mov r9, #0\n"
+            "mov r10, #0\n"
+            "mov r11, #0\n"
             "1:\n"
             COLUMNS_8("0", "16", "32", "48")
             COLUMNS_8("8", "24", "40", "56")
@@ -38,11 +37,10 @@ MMOE_NAKED void mmoe_sums_s8(MMOE_UNUSED const mmoe_sums *sums) {
             "bne 1b\n"
             "ldmia sp, {r2-r5}\n"
             "subs r1, r1, r2\n"
-            "stmia r3!, {r8-r11}\n"
-            "add r0, r0, r4\n"
+            "stmia r4!, {r8-r11}\n"
+            "add r0, r0, r3\n"
             "subs r5, r5, #1\n"
-            "str r3, [sp, #4]\n"
-            "str r5, [sp, #12]\n"
+            "strd r4, r5, [sp, #8]\n"
             "bne 0b\n"
             "add sp, sp, #16\n"
             "pop {r4-r11, pc}\n");
