@@ -186,7 +186,9 @@ typedef struct {
     mmoe_status ready; /* what mmoe_init gave: requests that need the model are answered with it */
     uint8_t generating, ended;
     uint16_t generated;
-    uint32_t next_token; /* the greedy choice after the last token */
+    uint32_t next_token;    /* chosen after the last token */
+    mmoe_sampling sampling; /* of this answer; temperature 0: greedy */
+    mmoe_sampling coming;   /* of the next prompt's */
     /* The last reply, kept for a request that comes twice */
     uint8_t reply[MMOE_FRAME_BODY_BYTES];
     uint32_t reply_length; /* 0: none */

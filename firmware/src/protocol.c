@@ -11,11 +11,14 @@
 
 enum {
     IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS, PREFILL,
-    TIMELINE,
+    TIMELINE, SAMPLING,
     REPLY = 0x80,
     RESET_SLOTS = 1, RESET_STATISTICS = 2,
     MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32, MAX_EVENTS = 120,
 };
+
+#define LEAST_TEMPERATURE 0.001f
+#define MOST_TEMPERATURE 1000.0f
 
 /* --- reading and writing payloads ---------------------------------------------------------------------------------------- */
 
@@ -53,8 +56,12 @@ static void put_string(mmoe_session *s, const char *text) {
 /* Runs what was fed, and chooses the token that comes next. */
 static mmoe_status finish(mmoe_session *s) {
     const mmoe_status status = mmoe_finish(s->rt);
-    if (status == MMOE_OK) s->next_token = mmoe_argmax_f32(mmoe_logits(s->rt), s->rt->model->vocab_size);
-    return status;
+    if (status != MMOE_OK) return status;
+    const float *logits = mmoe_logits(s->rt);
+    const uint32_t vocab_size = s->rt->model->vocab_size;
+    s->next_token = s->sampling.temperature > 0.0f ? mmoe_sample_f32(logits, vocab_size, &s->sampling, s->rt->position)
+                                                   : mmoe_argmax_f32(logits, vocab_size);
+    return MMOE_OK;
 }
 
 static mmoe_status feed_tokens(mmoe_session *s, const uint16_t *token, uint32_t count) {
@@ -72,6 +79,8 @@ mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t l
     const uint32_t capacity = (MMOE_FRAME_BODY_BYTES - 8) / 2;
     s->generating = s->ended = 0;
     s->generated = 0;
+    s->sampling = s->coming;
+    s->coming = (mmoe_sampling){0};
     s->reply_length = 0;
     if (s->ready != MMOE_OK) return s->ready;
     uint32_t count = (uint32_t)model->prefix_count + model->suffix_count;
@@ -291,6 +300,16 @@ static mmoe_status routes(mmoe_session *s) {
     return MMOE_OK;
 }
 
+static mmoe_status sampling(mmoe_session *s, payload in) {
+    if (in.length != 12) return MMOE_E_ARGUMENT;
+    mmoe_sampling wanted = {.top_k = get_u32(in.data + 4), .seed = get_u32(in.data + 8)};
+    memcpy(&wanted.temperature, in.data, 4);
+    const float t = wanted.temperature;
+    if (!(t == 0.0f || (t >= LEAST_TEMPERATURE && t <= MOST_TEMPERATURE))) return MMOE_E_ARGUMENT;
+    s->coming = wanted;
+    return MMOE_OK;
+}
+
 static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     switch (type) {
     case IDENTIFY: return identify(s);
@@ -306,6 +325,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case LAYERS: return layers(s, in);
     case PREFILL: return take_tokens(s, in);
     case TIMELINE: return timeline(s, in);
+    case SAMPLING: return sampling(s, in);
     default: return MMOE_E_UNSUPPORTED;
     }
 }

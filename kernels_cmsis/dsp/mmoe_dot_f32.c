@@ -5,8 +5,10 @@
 
 float mmoe_dot_f32(const float *x, const float *y, uint32_t n) {
     float l0 = 0.0f, l1 = 0.0f, l2 = 0.0f, l3 = 0.0f;
-    for (; n >= 8; n -= 8) {
-        __asm__ volatile("vldmia %[x]!, {s0-s7}\n"
+    uint32_t eights = n / 8;
+    if (eights) {
+        __asm__ volatile("1:\n"
+                         "vldmia %[x]!, {s0-s7}\n"
                          "vldmia %[y]!, {s8-s15}\n"
                          "vmul.f32 s0, s0, s8\n"
                          "vmul.f32 s1, s1, s9\n"
@@ -24,10 +26,14 @@ float mmoe_dot_f32(const float *x, const float *y, uint32_t n) {
                          "vadd.f32 %[l1], %[l1], s5\n"
                          "vadd.f32 %[l2], %[l2], s6\n"
                          "vadd.f32 %[l3], %[l3], s7\n"
-                         : [x] "+r"(x), [y] "+r"(y), [l0] "+t"(l0), [l1] "+t"(l1), [l2] "+t"(l2), [l3] "+t"(l3)
+                         "subs %[eights], %[eights], #1\n"
+                         "bne 1b\n"
+                         : [x] "+r"(x), [y] "+r"(y), [eights] "+r"(eights), [l0] "+t"(l0), [l1] "+t"(l1), [l2] "+t"(l2),
+                           [l3] "+t"(l3)
                          :
-                         : MMOE_S0_S15, "memory");
+                         : MMOE_S0_S15, "cc", "memory");
     }
+    n %= 8;
     for (; n >= 4; n -= 4, x += 4, y += 4) {
         l0 = mmoe_scalar(l0 + x[0] * y[0]);
         l1 = mmoe_scalar(l1 + x[1] * y[1]);

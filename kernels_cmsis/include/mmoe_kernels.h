@@ -80,6 +80,16 @@ void mmoe_route_f32(const float *x, uint32_t n, const float *weight, const float
 /* Index of the largest, the lowest among equals. n >= 1 */
 uint32_t mmoe_argmax_f32(const float *x, uint32_t n);
 
+/* How tokens are drawn, SPEC.md 3.7 */
+typedef struct {
+    float temperature; /* 0.001 to 1000 */
+    uint32_t top_k;    /* 0: all */
+    uint32_t seed;
+} mmoe_sampling;
+
+/* The token drawn from logits z (n) for a position. 1 <= n <= 2^20 */
+uint32_t mmoe_sample_f32(const float *z, uint32_t n, const mmoe_sampling *sampling, uint32_t position);
+
 float mmoe_exp_f32(float x);  /* SPEC.md 3.1 */
 float mmoe_sqrt_f32(float x); /* correctly rounded, x >= 0 */
 

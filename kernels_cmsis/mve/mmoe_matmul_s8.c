@@ -80,7 +80,9 @@ void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *co
     const uint32_t blocks = MMOE_PAD(w->columns, 16u) / 16, whole = w->rows & ~3u;
     const mmoe_matrix rest = {w->rows - whole, w->columns, 8, (const int8_t *)w->weights + whole * 16 * blocks, NULL,
                               w->row_scales + whole};
-    for (; i + 2 <= count && whole && mmoe_scale_is_safe(x[i]->scale) && mmoe_scale_is_safe(x[i + 1]->scale); i += 2) {
+    /* mmoe_matvec_s8 holds a narrow input in registers, which two do not fit. */
+    const uint32_t pairs = blocks > 4 && whole ? count / 2 : 0;
+    for (; i < 2 * pairs && mmoe_scale_is_safe(x[i]->scale) && mmoe_scale_is_safe(x[i + 1]->scale); i += 2) {
         matmul_pair(&(mmoe_pair){{mmoe_vector_const_s8(x[i]), mmoe_vector_const_s8(x[i + 1])},
                                  (blocks - 1) / 4, (blocks - 1) % 4,
                                  (uint32_t)((uintptr_t)y[i + 1] - (uintptr_t)y[i]), y[i] + whole, w->weights, w->row_scales,

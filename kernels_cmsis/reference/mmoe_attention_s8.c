@@ -56,7 +56,10 @@ mmoe_status mmoe_attention_s8(const mmoe_attention *a, float *qkv, void *kv, uin
             const uint32_t blocks = (positions + 15) / 16, skip = 64 * (b_stride / 16 - blocks);
             const float factor = z[h * z_stride].f;
             mmoe_sums_s16(&(mmoe_sums){values, NULL, b + h * b_stride, blocks, skip, sums, (dim + 3) / 4});
-            for (uint32_t i = 0; i < dim; i++) out[i] = (float)sums[i].i * factor;
+            for (uint32_t i = 0; i < dim; i += 2) {
+                out[i] = (float)sums[i].i * factor;
+                out[i + 1] = (float)sums[i + 1].i * factor;
+            }
         }
         keys = values + MMOE_VALUE_BYTES(context, dim);
         key_scales += context, value_scales += context;

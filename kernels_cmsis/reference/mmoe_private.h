@@ -73,6 +73,9 @@ float mmoe_rms_f32(const float *x, uint32_t n, float eps);
 /* SPEC.md 3.1 lanes() over x_i * y_i */
 float mmoe_dot_f32(const float *x, const float *y, uint32_t n);
 
+/* x = sigmoid(x) of SPEC.md 3.1 */
+void mmoe_sigmoid_f32(float *x, uint32_t n);
+
 /* --- attention --------------------------------------------------------------------------------------------------------- */
 
 /* One key/value head of the cache is two packed INT8 matrices: keys, rows are positions and columns head_dim; then values,

@@ -1,6 +1,7 @@
 """The firmware as a program: the golden's bits over the real protocol, and what happens when things are wrong."""
 
 import contextlib
+import math
 import re
 import signal
 import socket
@@ -17,6 +18,7 @@ from emitted import Models
 
 from mmoe_embed.golden import Golden
 from mmoe_embed.paging.placement import Placement
+from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.client import BoardClient, StatusError
 from mmoe_embed.serial.frames import Frame, FrameReader, encode_frame
 from mmoe_embed.serial.link import Link
@@ -152,6 +154,24 @@ def test_prefill_computes_the_head_once_and_loads_each_expert_once_a_chunk(model
         statistics = client.statistics()
         assert statistics.steps == 20
         assert statistics.hits + statistics.misses <= 3 * 2 * 6  # passes, layers, experts
+
+
+def test_drawn_answers_are_the_goldens(models: Models) -> None:
+    golden = Golden(models.model())
+    with client_of(models.host(4, chunk=8)) as client:
+        answers = set()
+        for seed, (temperature, top_k) in enumerate([(0.7, 0), (1.0, 5), (2.0, 40), (1000.0, 0), (0.001, 0), (1.5, 1)]):
+            sampling = Sampling(temperature, top_k, seed)
+            answer = [token.token for token in client.stream("call mum", sampling)]
+            assert answer == list(golden.stream("call mum", sampling))
+            answers.add(tuple(answer))
+        greedy = list(golden.stream("call mum"))
+        assert answer == greedy  # top_k 1
+        assert [token.token for token in client.stream("call mum")] == greedy  # drawn only where it was asked for
+        assert len(answers) >= 3
+        for bad in ((-1.0, 0, 0), (0.0001, 0, 0), (math.nan, 0, 0), (2000.0, 0, 0)):
+            assert client.link.request(0x0E, struct.pack("<fII", *bad)) == struct.pack("<i", -1)
+        assert client.link.request(0x0E, b"123") == struct.pack("<i", -1)
 
 
 def test_prefill_refuses_what_does_not_fit(models: Models) -> None:

@@ -118,3 +118,25 @@ class Attention:
     def _turn(self, x, cosine, sine):
         y = rotate(x, cosine, sine)
         return y * rms(y, self.eps) if self.qk_norm else y
+
+
+def mix(h):
+    """The finalizer of MurmurHash3."""
+    h = (h ^ h >> 16) * 0x85EBCA6B % 2**32
+    h = (h ^ h >> 13) * 0xC2B2AE35 % 2**32
+    return h ^ h >> 16
+
+
+def sample(z, temperature, top_k, seed, position):
+    """SPEC.md 3.7."""
+    ranked = sorted(range(len(z)), key=lambda i: (-z[i], i))
+    kept = sorted(ranked[: top_k or len(z)])
+    inverse, scale = F(1) / F(temperature), F(2 ** min(22, 31 - len(z).bit_length()))
+    weights = [int(np.rint(e * scale)) for e in exp((z[kept] - z.max()) * inverse)]
+    target = mix((mix(seed) + (position + 1) * 0x9E3779B9) % 2**32) * sum(weights) // 2**32
+    total = 0
+    for i, weight in zip(kept, weights, strict=True):
+        total += weight
+        if total > target:
+            return i
+    raise AssertionError

@@ -181,6 +181,24 @@ def test_norms_and_sums_random(kernels, n, kind, weighted, seed):
     assert kernels.mmoe_argmax_f32(at(source), n) == int(np.argmax(x))
 
 
+class SamplingShape(ctypes.Structure):
+    """mmoe_sampling"""
+
+    _fields_ = (("temperature", ctypes.c_float), ("top_k", ctypes.c_uint32), ("seed", ctypes.c_uint32))
+
+
+@settings(FEW, max_examples=100)
+@given(st.integers(1, 600), KINDS, st.floats(2.0**-9, 1000, width=32), st.integers(0, 700), st.integers(0, 2**32 - 1))
+def test_sample_random(kernels, n, kind, temperature, top_k, seed):
+    z = floats(np.random.default_rng(seed), n, kind) * F(4)
+    if seed % 3 == 0:  # ties, and zeros of both signs
+        z = np.round(z)
+    logits, shape = aligned_copy(z), SamplingShape(temperature, top_k, seed)
+    for position in range(4):
+        got = kernels.mmoe_sample_f32(at(logits), n, ctypes.byref(shape), position)
+        assert got == oracle.sample(z, temperature, top_k, seed, position)
+
+
 @FEW
 @given(st.integers(1, 200), KINDS, st.integers(0, 2**32))
 def test_swiglu_random(kernels, n, kind, seed):

@@ -8,10 +8,11 @@ from random_model import small_config, write_checkpoint
 
 from mmoe_embed import golden
 from mmoe_embed.checkpoint import load_checkpoint
-from mmoe_embed.errors import ToolkitError
-from mmoe_embed.golden import Golden
+from mmoe_embed.errors import ToolkitError, UsageError
+from mmoe_embed.golden import Golden, choose_token
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
+from mmoe_embed.sampling import Sampling
 
 
 def _model(folder: Path, scheme: str = "int8", **changes: object) -> Quantized:
@@ -91,6 +92,23 @@ def test_golden_follows_the_float_model(tmp_path: Path, changes: dict[str, objec
     expected = _reference_logits(model, tokens)
     # the difference is activation quantization alone, 7 bits at every product
     assert np.linalg.norm(logits - expected) < 0.06 * np.linalg.norm(expected)
+
+
+def test_draws_follow_the_weights() -> None:
+    logits = np.log(np.array([1, 2, 4, 8, 1], np.float32))
+    drawn = [choose_token(logits, position, Sampling(1.0, 4, 7)) for position in range(4000)]
+    counts = np.bincount(drawn, minlength=5) / 4000
+    assert np.abs(counts - np.array([1, 2, 4, 8, 0]) / 15).max() < 0.025  # the last one is the fifth: not kept
+    assert drawn == [choose_token(logits, position, Sampling(1.0, 4, 7)) for position in range(4000)]
+    assert drawn != [choose_token(logits, position, Sampling(1.0, 4, 8)) for position in range(4000)]
+    cold = {choose_token(logits, position, Sampling(0.001)) for position in range(50)}
+    assert cold == {choose_token(logits, 0)} == {3}
+
+
+@pytest.mark.parametrize("bad", [(0.0, 0, 0), (1.0, -1, 0), (1.0, 0, 2**32), (2000.0, 0, 0)])
+def test_sampling_out_of_range_is_refused(bad: tuple[float, int, int]) -> None:
+    with pytest.raises(UsageError):
+        Sampling(*bad)
 
 
 def test_exp_is_accurate() -> None:

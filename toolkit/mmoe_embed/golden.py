@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.quantized import Matrix, Quantized
+from mmoe_embed.sampling import Sampling, random_word
 from mmoe_embed.tokens import Tokens
 
 Floats = NDArray[np.float32]
@@ -87,6 +88,28 @@ def rms_norm(x: Floats, eps: np.float32, weight: Floats | None = None) -> Floats
     mean = sum_lanes(x * x) / np.float32(x.shape[-1])
     y: Floats = x * (_ONE / np.sqrt(mean + eps))[..., None]
     return y if weight is None else y * weight
+
+
+def choose_token(logits: Floats, position: int, sampling: Sampling | None = None) -> int:
+    """The token that follows: greedy, or drawn as SPEC.md 3.7.
+
+    Args:
+        logits: float32 (vocabulary).
+        position: of the token that is chosen.
+        sampling: None is greedy.
+    """
+    if sampling is None:
+        return int(np.argmax(logits))
+    size = len(logits)
+    order = np.argsort(-logits, kind="stable")
+    kept = np.sort(order[: sampling.top_k] if 0 < sampling.top_k < size else order)
+    inverse = _ONE / np.float32(sampling.temperature)
+    scale = np.float32(1 << min(22, 31 - size.bit_length()))
+    with np.errstate(over="ignore"):
+        weights = np.rint(exp((logits[kept] - logits.max()) * inverse) * scale).astype(np.int64)
+    sums = np.cumsum(weights)
+    target = random_word(sampling.seed, position) * int(sums[-1]) >> 32
+    return int(kept[np.searchsorted(sums, target, side="right")])
 
 
 class _Product:
@@ -219,8 +242,8 @@ class Golden:
         generation = self.model.generation
         return [*generation.prefix_tokens, *self.encode(text), *generation.suffix_tokens]
 
-    def stream(self, text: str) -> Iterator[int]:
-        """Greedy answer to a request, token by token, from an empty context.
+    def stream(self, text: str, sampling: Sampling | None = None) -> Iterator[int]:
+        """Answer to a request, token by token, from an empty context; greedy, or drawn.
 
         Raises:
             ToolkitError: the prompt does not fit the context.
@@ -237,7 +260,7 @@ class Golden:
         for token in prompt:
             logits = self.step(token)
         for _ in range(self.model.generation.max_new_tokens):
-            token = int(np.argmax(logits))
+            token = choose_token(logits, self.position, sampling)
             if token == self.model.generation.stop_token:
                 return
             yield token
@@ -245,6 +268,6 @@ class Golden:
                 return
             logits = self.step(token)
 
-    def generate(self, text: str) -> str:
-        """Greedy answer to a request, as text."""
-        return self.tokens.decode(list(self.stream(text)))
+    def generate(self, text: str, sampling: Sampling | None = None) -> str:
+        """Answer to a request, as text."""
+        return self.tokens.decode(list(self.stream(text, sampling)))

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.client import BoardClient
 
 
-def stream_answer(client: BoardClient, request: str) -> Iterator[str]:
+def stream_answer(client: BoardClient, request: str, sampling: Sampling | None = None) -> Iterator[str]:
     """The board's answer, piece by piece; a character whose bytes lie in two tokens comes whole."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for token in client.stream(request):
+    for token in client.stream(request, sampling):
         if piece := decoder.decode(token.text):
             yield piece
     if rest := decoder.decode(b"", final=True):

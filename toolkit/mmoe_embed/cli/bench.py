@@ -1,4 +1,4 @@
-"""`mmoe-embed bench`: measure kernels."""
+"""`mmoe-embed bench`: measure kernels and whole models."""
 
 import dataclasses
 from pathlib import Path
@@ -13,12 +13,15 @@ from mmoe_embed.bench.measure import (
     read_counts,
     write_counts,
 )
+from mmoe_embed.bench.model import measure_model, render_cost
+from mmoe_embed.cli.board_session import build_argument, open_build, port_options
 from mmoe_embed.cli.output import Result, verb
+from mmoe_embed.quantized import load_quantized
 
 
 @click.group("bench")
 def command() -> None:
-    """Measure kernels."""
+    """Measure kernels and whole models."""
 
 
 def _row(count: KernelCount) -> str:
@@ -61,4 +64,17 @@ def kernels(board: str, kernel: str, compiler: str, baseline: Path | None, save:
     return Result(data, "\n".join(lines), exit_code=1 if lost else 0)
 
 
+@verb("model")
+@build_argument
+@port_options
+@click.option("--tokens", type=click.IntRange(min=1), default=64, show_default=True, help="How many are run.")
+def model(build: Path, port: str | None, baud: int | None, tokens: int) -> Result:
+    """What a token costs on the board that runs BUILD: each operation, in decode and in prefill."""
+    with open_build(build, port, baud) as (folder, board, client):
+        cost = measure_model(client, board, load_quantized(folder.quantized), folder.plan["chunk"], tokens)
+    ratios = {"decode_ratio": cost.decode_ratio, "prefill_ratio": cost.prefill_ratio}
+    return Result(dataclasses.asdict(cost) | ratios, render_cost(cost))
+
+
 command.add_command(kernels)
+command.add_command(model)

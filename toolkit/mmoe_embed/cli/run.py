@@ -11,6 +11,7 @@ from mmoe_embed.cli.board_session import build_argument, open_build, port_option
 from mmoe_embed.cli.output import Result, console, verb, wants_json
 from mmoe_embed.errors import UsageError
 from mmoe_embed.prompt import stream_answer
+from mmoe_embed.sampling import LEAST_TEMPERATURE, MOST_TEMPERATURE, Sampling
 from mmoe_embed.serial.client import BoardClient, StatusError, TextTooLongError
 from mmoe_embed.validate_report import describe_cost
 
@@ -21,20 +22,37 @@ _REFUSED = (-2, -10)  # this prompt does not fit; the next one may
 @build_argument
 @click.argument("prompt", required=False)
 @port_options
+@click.option(
+    "--temperature",
+    type=click.FloatRange(LEAST_TEMPERATURE, MOST_TEMPERATURE),
+    help="Draw the answer's tokens; below 1 sharpens. Default: greedy.",
+)
+@click.option("--top-k", type=click.IntRange(min=0), metavar="K", help="Draw from the K likeliest. Default: all.")
+@click.option("--seed", type=click.IntRange(min=0, max=0xFFFFFFFF), help="Of the draws. Default: 0.")
 @click.option("--verbose", "-v", is_flag=True, help="Say what the answer cost, on stderr.")
-def command(build: Path, prompt: str | None, port: str | None, baud: int | None, verbose: bool) -> Result:
+def command(
+    build: Path,
+    prompt: str | None,
+    port: str | None,
+    baud: int | None,
+    temperature: float | None,
+    top_k: int | None,
+    seed: int | None,
+    verbose: bool,
+) -> Result:
     """Send PROMPT to the board that runs BUILD and print its answer as it comes.
 
     Without PROMPT every line of standard input that is not empty is a request; each gets one line of output.
     """
     if prompt is not None and not prompt.strip():
         raise UsageError("PROMPT is empty", try_="give a request, or none to read requests from standard input")
+    sampling = _sampling(temperature, top_k, seed)
     answers = []
     with open_build(build, port, baud) as (_, board, client):
         for number, request in [(1, prompt)] if prompt is not None else _read_requests():
             if verbose:
                 client.reset(clear_statistics=True)
-            answer, error = _answer(client, request)
+            answer, error = _answer(client, request, sampling)
             answers.append({"prompt": request, "answer": answer, "error": error})
             if error:
                 where = "" if prompt is not None else f"line {number}: "
@@ -43,6 +61,14 @@ def command(build: Path, prompt: str | None, port: str | None, baud: int | None,
                 console.print(_describe_cost(client, board), markup=False)
     failed = any(entry["error"] for entry in answers)
     return Result({"answers": answers}, exit_code=1 if failed else 0)
+
+
+def _sampling(temperature: float | None, top_k: int | None, seed: int | None) -> Sampling | None:
+    if temperature is not None:
+        return Sampling(temperature, top_k or 0, seed or 0)
+    if top_k is not None or seed is not None:
+        raise UsageError("--top-k and --seed are of a drawn answer", try_="--temperature 0.8 as well")
+    return None
 
 
 def _read_requests() -> Iterator[tuple[int, str]]:
@@ -54,13 +80,13 @@ def _read_requests() -> Iterator[tuple[int, str]]:
             yield number, request
 
 
-def _answer(client: BoardClient, request: str) -> tuple[str, str]:
+def _answer(client: BoardClient, request: str, sampling: Sampling | None) -> tuple[str, str]:
     """(answer, error); prints the answer as it comes, and always one whole line."""
     silent = wants_json()
     pieces = []
     error = ""
     try:
-        for piece in stream_answer(client, request):
+        for piece in stream_answer(client, request, sampling):
             pieces.append(piece)
             if not silent:
                 print(piece, end="", flush=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
+from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.frames import MAX_PAYLOAD_BYTES
 from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError, RoundTrip
 
@@ -17,7 +18,7 @@ MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
 _SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
 _RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS = range(0x02, 0x0C)
-_PREFILL, _TIMELINE = range(0x0C, 0x0E)
+_PREFILL, _TIMELINE, _SAMPLING = range(0x0C, 0x0F)
 
 # mmoe_status.h; the numbers never change
 STATUS_TEXT = {
@@ -372,8 +373,15 @@ class BoardClient:
             self._position += 1
         return NextToken(token, bool(done), payload[5:])
 
-    def stream(self, text: str) -> Iterator[NextToken]:
-        """The answer to a request, token by token, without the one that ends it."""
+    def sample_next_answer(self, sampling: Sampling) -> None:
+        """Have the answer to the next prompt drawn; every other one is greedy."""
+        payload = struct.pack("<fII", sampling.temperature, sampling.top_k, sampling.seed)
+        self._ask("sampling", _SAMPLING, payload)
+
+    def stream(self, text: str, sampling: Sampling | None = None) -> Iterator[NextToken]:
+        """The answer to a request, token by token, without the one that ends it; greedy unless told how to draw."""
+        if sampling is not None:
+            self.sample_next_answer(sampling)
         self.prompt(text)
         limit = self._known().context + 1
         for _ in range(limit):
