@@ -154,6 +154,7 @@ const uint8_t *mmoe_tokenizer_decode(const mmoe_tokenizer *t, uint32_t token, ui
 #define MMOE_FRAME_HEAD_BYTES 2 /* type, sequence */
 #define MMOE_FRAME_PAYLOAD_BYTES (MMOE_FRAME_BODY_BYTES - MMOE_FRAME_HEAD_BYTES - 4)
 #define MMOE_LINE_BYTES 256
+#define MMOE_INPUT_BYTES 512
 
 /* Receives text commands and frames from one stream of bytes. All zero: ready. */
 typedef struct {
@@ -194,11 +195,16 @@ typedef struct {
     uint32_t reply_length; /* 0: none */
     uint32_t answered_crc;
     uint8_t answered_sequence;
+    /* What `db` commands brought for `infer` (SPEC.md 8.2) */
+    uint8_t input[MMOE_INPUT_BYTES];
+    uint16_t input_size, input_count; /* bytes announced, bytes taken */
 } mmoe_session;
 
 void mmoe_session_request(mmoe_session *s, uint8_t *body, uint32_t length);
 void mmoe_session_command(mmoe_session *s, char *line, uint32_t length);
 void mmoe_session_greet(void);
+/* benchmark.c: `db`, `infer` and `results`. Returns 0 when the line is none of them. */
+int mmoe_session_benchmark(mmoe_session *s, char *line);
 
 /* Empties the context and runs prefix, text and suffix. *tokens: how many that were. */
 mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t length, uint32_t *tokens);
@@ -214,9 +220,37 @@ static inline const mmoe_vector *mmoe_const_vector_row(const mmoe_vector *q, uin
     return (const mmoe_vector *)(const void *)((const uint8_t *)q + row * MMOE_VECTOR_BYTES(n));
 }
 
+/* --- text.c: text to the host -------------------------------------------------------------------------------------------- */
+
+void mmoe_say(const char *text);
+void mmoe_say_number(uint64_t number);
+void mmoe_say_lap(void);                  /* m-lap-us-N */
+void mmoe_say_status(mmoe_status status); /* e-[Status -N] */
+
+/* --- score.c: probabilities of tokens ------------------------------------------------------------------------------------ */
+
+/* total = lanes(exp(z_i - largest)) of SPEC.md 3.1; z_i: logits[i], or logits[token[i]] where token, which need not be
+ * aligned, is not NULL. */
+typedef struct { float largest, total; } mmoe_score;
+mmoe_score mmoe_score_f32(const float *logits, const uint8_t *token, uint32_t n);
+
+/* --- selftest.c ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    uint64_t ticks;
+    uint32_t crc, expected; /* CRC-32 of what the kernel gave, of what it must give */
+} mmoe_selftest;
+#define MMOE_SELFTEST_BYTES 1280 /* of scratch */
+uint32_t mmoe_selftest_count(void);
+/* index < mmoe_selftest_count(); scratch: MMOE_SELFTEST_BYTES bytes, 16-byte aligned */
+mmoe_selftest mmoe_selftest_run(uint32_t index, uint8_t *scratch);
+
 /* --- runtime.c ------------------------------------------------------------------------------------------------------------ */
 
 void mmoe_clear_statistics(mmoe_runtime *rt);
+/* Forgets everything in the arena, its high-water mark too. */
+void mmoe_paint_arena(mmoe_runtime *rt);
 /* High-water mark of the arena in bytes: what lies above was never written. */
 uint32_t mmoe_arena_used(const mmoe_runtime *rt);
 

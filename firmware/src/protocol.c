@@ -12,6 +12,7 @@
 enum {
     IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS, PREFILL,
     TIMELINE, SAMPLING,
+    SCORE = 0x10, SELFTEST,
     REPLY = 0x80,
     RESET_SLOTS = 1, RESET_STATISTICS = 2,
     MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32, MAX_EVENTS = 120,
@@ -310,6 +311,33 @@ static mmoe_status sampling(mmoe_session *s, payload in) {
     return MMOE_OK;
 }
 
+static mmoe_status score(mmoe_session *s, payload in) {
+    if (in.length != 4) return MMOE_E_ARGUMENT;
+    const uint32_t token = get_u32(in.data), vocab_size = s->rt->model->vocab_size;
+    if (token >= vocab_size) return MMOE_E_TOKEN;
+    const float *logits = mmoe_logits(s->rt);
+    const mmoe_score all = mmoe_score_f32(logits, NULL, vocab_size);
+    put_bytes(s, logits + token, 4);
+    put_bytes(s, &all.largest, 4);
+    put_bytes(s, &all.total, 4);
+    return MMOE_OK;
+}
+
+static mmoe_status selftest(mmoe_session *s, payload in) {
+    if (in.length != 1 || in.data[0] >= mmoe_selftest_count()) return MMOE_E_ARGUMENT;
+    if (s->rt->model->arena_bytes < MMOE_SELFTEST_BYTES) return MMOE_E_UNSUPPORTED;
+    s->generating = 0;
+    const mmoe_selftest test = mmoe_selftest_run(in.data[0], s->rt->arena);
+    mmoe_paint_arena(s->rt);
+    mmoe_reset(s->rt);
+    put(s, mmoe_selftest_count(), 1);
+    put(s, test.ticks, 8);
+    put(s, test.crc, 4);
+    put(s, test.expected, 4);
+    put_string(s, test.name);
+    return MMOE_OK;
+}
+
 static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     switch (type) {
     case IDENTIFY: return identify(s);
@@ -326,6 +354,8 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case PREFILL: return take_tokens(s, in);
     case TIMELINE: return timeline(s, in);
     case SAMPLING: return sampling(s, in);
+    case SCORE: return score(s, in);
+    case SELFTEST: return selftest(s, in);
     default: return MMOE_E_UNSUPPORTED;
     }
 }

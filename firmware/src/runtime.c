@@ -21,7 +21,7 @@ mmoe_status mmoe_init(mmoe_runtime **rt) {
     };
     *rt = &the_runtime;
     if (model->abi != MMOE_ABI) return MMOE_E_IMAGE;
-    memset(memory->arena, PAINT, model->arena_bytes);
+    mmoe_paint_arena(&the_runtime);
     memset(memory->routes, 0, 2u * model->layers * model->top_k);
     mmoe_clear_statistics(&the_runtime);
     return mmoe_pager_open(model, memory, &the_runtime.statistics);
@@ -87,6 +87,8 @@ void mmoe_clear_statistics(mmoe_runtime *rt) {
     memset(rt->op_ticks, 0, rt->model->op_count * sizeof rt->op_ticks[0]);
     memset(rt->op_calls, 0, rt->model->op_count * sizeof rt->op_calls[0]);
 }
+
+void mmoe_paint_arena(mmoe_runtime *rt) { memset(rt->arena, PAINT, rt->model->arena_bytes); }
 
 uint32_t mmoe_arena_used(const mmoe_runtime *rt) {
     uint32_t used = rt->model->arena_bytes;

@@ -350,7 +350,7 @@ def test_text_commands(models: Models) -> None:
         assert wire.text(b"nonsense%") == b"e-[Unknown command: nonsense]\r\nm-ready\r\n"
         assert wire.text(b"names%").startswith(b"e-[")
         assert wire.text(b"x" * 300 + b"%").startswith(b"e-[A command has at most")
-        assert wire.text(b"help%").count(b"\r\n") == 6
+        assert wire.text(b"help%").count(b"\r\n") == 9
         answer = wire.text(b"prompt call mum%")
         assert answer == answer_bytes(models, "call mum") + b"\r\nm-ready\r\n"
         assert wire.text(b"prompt " + b"many words " * 20 + b"%").endswith(b"e-[Status -10]\r\nm-ready\r\n")

@@ -54,6 +54,7 @@ class FakeBoard:
         self.silent = False
         self.on_step: Callable[[int, NDArray[np.float32]], None] = lambda n, logits: None
         self.reset_before: set[int] = set()
+        self.wrong_kernel = ""
         self.statuses: dict[int, int] = {}  # request type: status to answer with
         self.garble: Callable[[int, bytes], bytes] = lambda kind, payload: payload
         self.steps = 0
@@ -145,6 +146,8 @@ class FakeBoard:
             0x0C: self._prefill,
             0x0A: lambda _: self.model.routes.tobytes() + bytes(self.model.routes.size),
             0x0B: self._layers,
+            0x10: self._score,
+            0x11: self._selftest,
         }
         handler = handlers.get(frame.type)
         return handler(frame.payload) if handler else -9
@@ -188,6 +191,18 @@ class FakeBoard:
         if count > 256 or first + count > self.model.vocab_size:
             return -1
         return self.logits[first : first + count].tobytes()
+
+    def _score(self, payload: bytes) -> bytes | int:
+        token = struct.unpack("<I", payload)[0]
+        if token >= self.model.vocab_size:
+            return -3
+        largest = self.logits.max()
+        return struct.pack("<fff", self.logits[token], largest, np.exp(self.logits - largest).sum())
+
+    def _selftest(self, payload: bytes) -> bytes:
+        self.model.reset()
+        name = f"kernel_{payload[0]}"
+        return struct.pack("<BQII", 3, 100, 7, 7 if name != self.wrong_kernel else 8) + name.encode() + b"\0"
 
     def _statistics(self, _: bytes) -> bytes:
         return struct.pack("<IIIIQQIIIIQQII", self.counted, 30, 10, 0, 4096, 77, 1000, 900, 2048, 1024, 154, 11, 0, 0)

@@ -1,7 +1,6 @@
 """The real firmware, as a host program and in QEMU, on a good line and on a bad one."""
 
 import contextlib
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,11 +8,8 @@ from pathlib import Path
 
 import pytest
 from fake_board import HostileLine
-from random_model import small_config, write_checkpoint
-from rich.console import Console
 
 from mmoe_embed.board import load_board
-from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.cli import main
 from mmoe_embed.errors import DeviceError
@@ -27,29 +23,6 @@ from mmoe_embed.validate import draw_prompts, validate_board
 
 Connect = Callable[..., BoardClient]
 STEPS = 60
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), small_config(vocab_size=290), seed=7)
-
-
-def _build(checkpoint: Path, board: str, folder: Path, *programs: str) -> BuildFolder:
-    for program in programs:
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program}")
-    return build_firmware(BuildRequest(checkpoint, board, folder), Console(file=io.StringIO()))
-
-
-@pytest.fixture(scope="module")
-def host_build(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildFolder:
-    return _build(checkpoint, "host_x86_64", tmp_path_factory.mktemp("host"), "gcc")
-
-
-@pytest.fixture(scope="module")
-def m55_build(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildFolder:
-    programs = ("arm-none-eabi-gcc", "qemu-system-arm")
-    return _build(checkpoint, "qemu_mps3_an547", tmp_path_factory.mktemp("m55"), *programs)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,13 @@ def test_validate_one_wrong_bit_is_named(board: FakeBoard, connect: Connect, tmp
     )
 
 
+def test_validate_wrong_kernel_is_named(board: FakeBoard, connect: Connect) -> None:
+    board.wrong_kernel = "kernel_1"
+    report = _validate(connect(board.url))
+    assert _failed(report) == ["kernels"]
+    assert "2 of 3; kernel_1 gave 00000007, must give 00000008" in [check.detail for check in report.checks]
+
+
 def test_validate_zero_of_another_sign_is_a_difference(board: FakeBoard, connect: Connect) -> None:
     class Zero(FakeModel):
         def step(self, token: int) -> NDArray[np.float32]:

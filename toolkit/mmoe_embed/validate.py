@@ -10,15 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmoe_embed.serial.client import (
-    MAX_PREFILL,
-    BoardClient,
-    Identity,
-    LayerStatistics,
-    OpProfile,
-    Statistics,
-    Step,
-)
+from mmoe_embed.performance import Performance, measure_performance
+from mmoe_embed.serial.client import MAX_PREFILL, BoardClient
+from mmoe_embed.serial.replies import Identity, KernelTest, LayerStatistics, OpProfile, Statistics, Step
 
 DEFAULT_STEPS = 200
 DEFAULT_PROMPTS = 10
@@ -100,9 +94,11 @@ class Report:
     identity: Identity
     comparison: Comparison
     checks: tuple[Check, ...]
+    kernels: tuple[KernelTest, ...]
     statistics: Statistics
     layers: tuple[LayerStatistics, ...]
     profile: tuple[OpProfile, ...]
+    performance: Performance
     op_names: tuple[str, ...]
     retries: int
 
@@ -224,14 +220,17 @@ def validate_board(
         DeviceError: the board fails, is reset, or does not answer; a difference is not an error but a failed check.
     """
     identity = client.identify()
+    kernels = client.test_kernels()
     client.reset(empty_slots=True, clear_statistics=True)
     comparison = compare_steps(client, golden, prompts, on_step)
     statistics, layers, profile = client.statistics(), client.layers(), client.profile()
     texts = [prompt for prompt in prompts if prompt.text is not None]
     prefill_check = _check_prefill(client, prompts, comparison)
     text_checks = [*_check_tokenizer(client, texts), *_check_answers(client, texts[:_ANSWERS], answer)]
+    performance = measure_performance(client, vocab_size=identity.vocab_size, context=identity.context)
     client.identify()  # a reset in between is noticed here at the latest
     checks = (
+        _check_kernels(kernels),
         *_check_comparison(comparison),
         prefill_check,
         *text_checks,
@@ -239,15 +238,23 @@ def validate_board(
         *_check_watermarks(statistics, plan),
     )
     return Report(
-        identity,
-        comparison,
-        checks,
-        statistics,
-        tuple(layers),
-        tuple(profile),
-        tuple(op_names),
+        identity=identity,
+        comparison=comparison,
+        checks=checks,
+        kernels=tuple(kernels),
+        statistics=statistics,
+        layers=tuple(layers),
+        profile=tuple(profile),
+        performance=performance,
+        op_names=tuple(op_names),
         retries=client.link.retries,
     )
+
+
+def _check_kernels(kernels: Sequence[KernelTest]) -> Check:
+    wrong = [f"{test.name} gave {test.crc:08x}, must give {test.expected:08x}" for test in kernels if not test.ok]
+    detail = f"{len(kernels) - len(wrong)} of {len(kernels)}" + (f"; {', '.join(wrong)}" if wrong else "")
+    return Check("kernels", not wrong, detail)
 
 
 def _check_comparison(comparison: Comparison) -> Iterator[Check]:

@@ -32,6 +32,7 @@ def render_report(report: Report, board: Board, flash: FlashModel | None = None)
     chunks = next(check for check in report.checks if check.name == "prefill")
     lines.append(f"prefill     {chunks.detail} give the same logits in chunks")
     lines.append(f"speed       {describe_speed(report, board)}")
+    lines.append(f"repeated    {describe_performance(report, board)}")
     if statistics.hit_rate is None:
         lines.append("experts     never asked for from slots: in place, or a dense model")
     else:
@@ -60,6 +61,18 @@ def describe_speed(report: Report, board: Board) -> str:
     """What a token costs, in the unit that means something on this board: instructions, or time."""
     mean = sum(report.comparison.ticks) / max(1, len(report.comparison.ticks))
     return describe_cost(mean, report.identity.tick_hz, board)
+
+
+def describe_performance(report: Report, board: Board) -> str:
+    """How the speed was measured, and how far the repeats lie apart."""
+    speed, tick_hz = report.performance, report.identity.tick_hz
+    median, low, high = (
+        describe_duration(ticks, tick_hz, board) for ticks in (speed.median, speed.fastest, speed.slowest)
+    )
+    return (
+        f"{median} a token: median of {speed.repeats} repeats of {speed.steps} steps "
+        f"after {speed.warm_up_steps} to warm up ({low} to {high})"
+    )
 
 
 def count_instructions(ticks: float, tick_hz: int, board: Board) -> float | None:

@@ -21,6 +21,7 @@ VERBS = {
     "validate": "prove on the board that every logit has the golden's bits",
     "run": "prompt the board and stream its answer",
     "accuracy": "score a data set with the board's arithmetic",
+    "mlperf": "write what the MLPerf Tiny runner needs to drive a board",
     "bench": "measure kernels",
     "boards": "list and show the boards",
     "doctor": "say what is installed, what is missing, and how to get it",

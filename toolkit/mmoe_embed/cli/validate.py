@@ -6,13 +6,14 @@ import rich_click as click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmoe_embed.build_folder import load_build
-from mmoe_embed.cli.board_session import build_argument, flash_of, open_build, port_options
+from mmoe_embed.cli.board_session import board_of, build_argument, flash_of, open_build, port_options
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.golden import Golden
 from mmoe_embed.graph import build_graph
 from mmoe_embed.prompt import load_requests
 from mmoe_embed.quantized import load_quantized
+from mmoe_embed.report import render_page
 from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, draw_prompts, validate_board
 from mmoe_embed.validate_report import count_instructions, render_report, write_junit
 
@@ -27,6 +28,7 @@ _OWN_PROMPTS = "prompts.txt"  # a build may carry requests of its model
 @click.option("--steps", type=click.IntRange(min=1), default=DEFAULT_STEPS, show_default=True, help="At least so many.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For the random prompts.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a one-page report to this file.")
 def command(
     build: Path,
     port: str | None,
@@ -35,25 +37,32 @@ def command(
     steps: int,
     seed: int,
     junit: Path | None,
+    html: Path | None,
 ) -> Result:
     """Feed the board that runs BUILD and the golden the same tokens; compare every bit of every logit."""
     folder = load_build(build)
     suite = f"mmoe-embed.validate.{Path(folder.board).stem}"
     try:
-        report, text, instructions = _validate(build, port, baud, prompts, steps, seed)
+        report, golden = _validate(build, port, baud, prompts, steps, seed)
     except ToolkitError as error:
         if junit:
             write_junit(junit, suite, None, error)
         raise
     if junit:
         write_junit(junit, suite, report)
-    data = report.to_dict() | {"instructions_per_token": instructions}
-    return Result(data, text, exit_code=0 if report.ok else _MISMATCH)
+    board = board_of(folder)
+    if html:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(render_page(report, board, folder, build_graph(golden.config).ops), encoding="utf-8")
+    ticks = report.comparison.ticks
+    mean = count_instructions(sum(ticks) / len(ticks), report.identity.tick_hz, board) if ticks else None
+    data = report.to_dict() | {"instructions_per_token": mean}
+    return Result(data, render_report(report, board, flash_of(folder)), exit_code=0 if report.ok else _MISMATCH)
 
 
 def _validate(
     build: Path, port: str | None, baud: int | None, prompts: Path | None, steps: int, seed: int
-) -> tuple[Report, str, float | None]:
+) -> tuple[Report, Golden]:
     folder = load_build(build)
     golden = Golden(load_quantized(folder.quantized))
     if golden.model.model_id != folder.model_id:
@@ -77,9 +86,7 @@ def _validate(
             answer=golden.stream,
             on_step=lambda: progress.advance(task),
         )
-    ticks = report.comparison.ticks
-    mean = count_instructions(sum(ticks) / len(ticks), report.identity.tick_hz, board) if ticks else None
-    return report, render_report(report, board, flash_of(folder)), mean
+    return report, golden
 
 
 def choose_prompts(golden: Golden, requests: list[str], steps: int, seed: int) -> list[Prompt]:

@@ -1,6 +1,5 @@
 """A board, typed: one method for each request of SPEC.md 8.1."""
 
-import dataclasses
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,18 @@ from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
 from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.frames import MAX_PAYLOAD_BYTES
 from mmoe_embed.serial.link import IDENTIFY, Link, NoReplyError, RoundTrip
+from mmoe_embed.serial.replies import (
+    Event,
+    Identity,
+    KernelTest,
+    LayerStatistics,
+    NextToken,
+    OpProfile,
+    Routes,
+    Score,
+    Statistics,
+    Step,
+)
 
 PROTOCOL_ABI = 3
 MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
@@ -19,6 +30,7 @@ _SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
 _RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS = range(0x02, 0x0C)
 _PREFILL, _TIMELINE, _SAMPLING = range(0x0C, 0x0F)
+_SCORE, _SELFTEST = 0x10, 0x11
 
 # mmoe_status.h; the numbers never change
 STATUS_TEXT = {
@@ -59,117 +71,6 @@ class TextTooLongError(ToolkitError):
 
 class ResetError(DeviceError):
     """The board started again in the middle of a session."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Identity:
-    """Who answers at the other end."""
-
-    abi: int
-    boots: int
-    vocab_size: int
-    context: int
-    layers: int
-    experts: int
-    top_k: int
-    slots: int
-    model_id: str  # sha256 in hex
-    build_id: str  # sha256 in hex
-    tick_hz: int
-    board: str
-    firmware_version: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """What a step gave, or a prefill: of its last token."""
-
-    position: int
-    argmax: int
-    logits_crc: int
-    ticks: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Statistics:
-    """Counters since they were cleared; arena and stack in bytes, `used` is the high-water mark."""
-
-    steps: int
-    hits: int
-    misses: int
-    load_errors: int
-    bytes_loaded: int
-    stall_ticks: int
-    arena_bytes: int
-    arena_used: int
-    stack_bytes: int
-    stack_used: int
-    load_ticks: int
-    check_ticks: int
-    prefetched: int
-    prefetch_used: int
-
-    @property
-    def hit_rate(self) -> float | None:
-        """Part of expert uses that found the expert loaded; None without any use."""
-        uses = self.hits + self.misses
-        return self.hits / uses if uses else None
-
-    @property
-    def hidden_share(self) -> float | None:
-        """Part of the time of expert reads during which the model went on computing; None without any read."""
-        return max(0.0, 1 - self.stall_ticks / self.load_ticks) if self.load_ticks else None
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerStatistics:
-    """What one layer's experts cost since the statistics were cleared."""
-
-    hits: int
-    misses: int
-    bytes_loaded: int
-    load_ticks: int
-    stall_ticks: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """One thing that happened on the board.
-
-    Attributes:
-        ticks: since the first event that the board still has; in the order of the events, a read's end may lie back.
-        kind: of SPEC.md 8.1, timeline.
-        argument: an operation, an expert or a position, by kind.
-    """
-
-    ticks: int
-    kind: int
-    argument: int
-
-
-@dataclasses.dataclass(frozen=True)
-class OpProfile:
-    """One operation's share of the time."""
-
-    ticks: int
-    calls: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Routes:
-    """Experts of the last step, uint8 (layers, top_k), and whether each was found loaded."""
-
-    experts: NDArray[np.uint8]
-    hits: NDArray[np.uint8]
-
-
-@dataclasses.dataclass(frozen=True)
-class NextToken:
-    """One token of an answer; `done` when it is the end and belongs to no text."""
-
-    token: int
-    done: bool
-    text: bytes
 
 
 class BoardClient:
@@ -400,6 +301,25 @@ class BoardClient:
             raise self._malformed("routes", payload)
         both = np.frombuffer(payload, dtype=np.uint8).reshape(2, identity.layers, identity.top_k)
         return Routes(both[0], both[1])
+
+    def score(self, token: int) -> Score:
+        """The probability that the last step gave to a token."""
+        return Score(*self._fixed("score", self._ask("score", _SCORE, struct.pack("<I", token)), "<fff"))
+
+    def test_kernels(self) -> list[KernelTest]:
+        """Run every kernel on the firmware's stored numbers; the context is lost."""
+        tests: list[KernelTest] = []
+        fixed = struct.Struct("<BQII")
+        while True:
+            payload = self._ask("self-test", _SELFTEST, bytes([len(tests)]))
+            if len(payload) <= fixed.size or payload[-1]:
+                raise self._malformed("self-test", payload)
+            count, ticks, crc, expected = fixed.unpack_from(payload)
+            name = payload[fixed.size : -1].decode("utf-8", "replace")
+            tests.append(KernelTest(name, ticks, crc, expected))
+            if len(tests) >= count:
+                self._position = 0
+                return tests
 
     @staticmethod
     def _text_bytes(text: str) -> bytes:
