@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from memory_planner import render
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     solving = verbs.add_parser("solve", help="plan one file (CSV: id,lower,upper,size[,alignment][,offset])")
     solving.add_argument("file", type=Path)
-    solving.add_argument("--capacity", type=int, help="size of the pool in bytes; exit code 1 where it does not fit")
+    solving.add_argument("--capacity", type=int, help="stop where the peak fits; exit code 1 where it does not")
     solving.add_argument("--json", action="store_true", help="print JSON")
     solving.add_argument("--svg", type=Path, metavar="OUT", help="also draw the plan")
     comparing = verbs.add_parser("compare", help="tabulate every solver: peak over the lower bound, * proven")
@@ -52,7 +53,8 @@ def describe_plan(problem: Problem, plan: Plan) -> dict[str, object]:
         **({} if capacity is None else {"capacity": capacity, "fits": plan.total_bytes <= capacity}),
         "seconds": round(plan.seconds, 6),
         "cpu_seconds": round(plan.cpu_seconds, 6),
-        "offsets": {name: place.offset for name, place in plan.placements.items()},
+        "tried": [asdict(attempt) for attempt in plan.tried],
+        "offsets": plan.offsets,
     }
 
 
@@ -60,7 +62,7 @@ def run_solve(arguments: argparse.Namespace) -> int:
     problem = read_csv(arguments.file, arguments.capacity)
     code = 0
     try:
-        plan = solve(problem, arguments.deadline, SearchOptions(threads=arguments.threads))
+        plan = solve(problem, arguments.deadline, SearchOptions(threads=arguments.threads, until_it_fits=True))
     except CapacityError as error:
         if error.plan is None:
             raise
@@ -70,7 +72,10 @@ def run_solve(arguments: argparse.Namespace) -> int:
         print(json.dumps(describe_plan(problem, plan)))
     else:
         for key, value in describe_plan(problem, plan).items():
-            if isinstance(value, dict):
+            if key == "tried":
+                print("tried:")
+                print("\n".join(f"  {a.method}: {a.peak_bytes or '-'} {a.note}" for a in plan.tried))
+            elif isinstance(value, dict):
                 print("offsets:")
                 print("\n".join(f"  {name} {offset}" for name, offset in value.items()))
             else:

@@ -18,13 +18,20 @@ LARGE = 3000  # buffers; above, re-ordering comes first and has most of the time
 EXACT_LIMIT = 25_000  # buffers; above, one placement of the exact search costs too much
 
 
-def minimise_peak(layout: Layout, deadline: float, options: SearchOptions, start: Int64s | None = None) -> Incumbent:
+def minimise_peak(
+    layout: Layout,
+    deadline: float,
+    options: SearchOptions,
+    start: Int64s | None = None,
+    capacity: int | None = None,
+) -> Incumbent:
     """Pack until the bound is met or the deadline (of time.perf_counter) passes.
 
     Args:
         start: a valid packing to begin with.
+        capacity: stop at this peak, in units, once the bound has been probed; None goes on to the smallest.
     """
-    best = Incumbent(layout, bound_load(layout))
+    best = Incumbent(layout, bound_load(layout), capacity=capacity)
     if layout.count == 0:
         best.peak = 0
         return best
@@ -33,7 +40,7 @@ def minimise_peak(layout: Layout, deadline: float, options: SearchOptions, start
     try_first_fits(best, deadline, options)
     if best.closed or not native.is_available():
         return best
-    if options.local_search and layout.count > LARGE:
+    if options.local_search and layout.count > LARGE and not best.fits:
         with Alarm((deadline - time.perf_counter()) * 0.8) as alarm:
             improve_order(best, alarm)
     with Alarm(deadline - time.perf_counter()) as alarm:
@@ -41,7 +48,7 @@ def minimise_peak(layout: Layout, deadline: float, options: SearchOptions, start
             search_exactly(best, alarm, options)
         if not best.baselines_asked and layout.count <= QUICK:
             try_baselines(best, None)
-        if options.local_search and not best.closed and not alarm.rang:
+        if options.local_search and not best.closed and not best.fits and not alarm.rang:
             improve_order(best, alarm)
     return best
 

@@ -21,10 +21,16 @@ class Incumbent:
     offset: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
     tried: list[Attempt] = field(default_factory=list)
     baselines_asked: bool = False
+    capacity: int | None = None  # the pool's size, where reaching it is enough
 
     @property
     def closed(self) -> bool:
         return self.peak <= self.bound
+
+    @property
+    def fits(self) -> bool:
+        """The pool's size is reached, where that is enough."""
+        return self.capacity is not None and self.peak <= self.capacity
 
     def offer(self, method: str, offset: Int64s, note: str, cpu: float) -> bool:
         """Take a packing if it is better; the attempt is written down either way."""

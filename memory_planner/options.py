@@ -41,6 +41,7 @@ class SearchOptions:
         first_fits: start from the portfolio of first fits.
         local_search: improve the first fits by re-ordering where the exact search is out of reach.
         exact: search at all.
+        until_it_fits: with one pool of a size, end when the plan fits it and the bound has been probed.
     """
 
     threads: int = 1
@@ -61,6 +62,7 @@ class SearchOptions:
     first_fits: bool = True
     local_search: bool = True
     exact: bool = True
+    until_it_fits: bool = False
 
     @property
     def mask(self) -> int:
@@ -70,4 +72,4 @@ class SearchOptions:
 
 def switch_names() -> tuple[str, ...]:
     """Names of all techniques that can be switched off."""
-    return tuple(field.name for field in fields(SearchOptions) if field.type == "bool")
+    return tuple(field.name for field in fields(SearchOptions) if field.type == "bool" and field.default)

@@ -68,5 +68,10 @@ class Plan:
             return 0.0
         return (self.total_bytes - self.lower_bound_bytes) / max(1, self.lower_bound_bytes)
 
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Buffer name -> bytes from its pool's base."""
+        return {name: place.offset for name, place in self.placements.items()}
+
     def offset_of(self, name: str) -> int:
         return self.placements[name].offset

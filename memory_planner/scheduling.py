@@ -23,6 +23,7 @@ CLASSIC_KEYS = ("TDV", "DVT", "TVD")
 AIMS = (16, 24, 63, 12, 32, 16, 0, 20, 40, 24, 63, 8, 28)
 CHASE = (20, 36, 48, 58)  # where the recipe of an improvement aims next, until it fails at the last
 BOUND_TRIALS = 48  # at the bound alone before the trials spread out
+FITTING_TRIALS = 16  # of them, where a peak that fits is enough
 TRIAL_NODES = 1000
 
 
@@ -127,8 +128,10 @@ class Scheduler:
         early = number < BOUND_TRIALS
         part = 63 if not self.options.bound_first else 0 if early else AIMS[number % len(AIMS)]
         nodes = (self.quick if early else self.patient) * luby(number // len(STRATEGIES) + 1)
-        name = f"trial_{strategy}{recipe.keys}{number}"
-        return Job(self.search(self.aim(part), recipe, number), nodes, name, recipe)
+        capacity = self.aim(part)
+        if self.best.capacity is not None and number % 2 and self.best.bound <= self.best.capacity < self.best.peak:
+            capacity = self.best.capacity
+        return Job(self.search(capacity, recipe, number), nodes, f"trial_{strategy}{recipe.keys}{number}", recipe)
 
     def next_lane(self, turn: int) -> Job:
         """A search at the bound that is never restarted, by two recipes in turn."""
@@ -157,7 +160,7 @@ class Scheduler:
     def run(self) -> None:
         """Rounds until the gap is closed or the alarm rings."""
         with ThreadPoolExecutor(max(1, self.options.threads)) as pool:
-            while not self.best.closed and not self.alarm.rang:
+            while not self.best.closed and not self.alarm.rang and not (self.best.fits and self.trial > FITTING_TRIALS):
                 jobs = self.next_round()
                 cpu = time.process_time()
                 verdicts = [self.run_slices(jobs[0])] if len(jobs) == 1 else list(pool.map(self.run_slices, jobs))
@@ -165,7 +168,7 @@ class Scheduler:
                 for job, verdict in zip(jobs, verdicts, strict=True):
                     self.settle(job, verdict, cpu / len(jobs))
                 asked = self.best.baselines_asked or self.best.layout.count > SLOW_BASELINES
-                if self.turn > BOUND_TRIALS and not asked:
+                if self.turn > BOUND_TRIALS and not asked and not self.best.fits:
                     try_baselines(self.best, self.alarm)
 
     def run_slices(self, job: Job) -> int:
@@ -182,7 +185,7 @@ class Scheduler:
             offset = self.best.offset.copy()
             offset[self.picked] = search.offsets()
             note = f"aimed at {search.capacity * self.best.layout.unit}, {search.nodes} placements"
-            if self.best.offer(job.name, offset, note, cpu) and job.recipe is not None:
+            if self.best.offer(job.name, offset, note, cpu) and job.recipe is not None and not self.best.fits:
                 self.chase = [(job.recipe, part) for part in reversed(CHASE)]
         elif verdict == native.NONE:
             self.best.raise_bound(search.capacity + 1, job.name, cpu)

@@ -57,7 +57,8 @@ def solve_single(problem: Problem, deadline: float, options: SearchOptions, star
     pool = problem.pools[0]
     layout = build_layout(problem.buffers, pool.alignment)
     check_pins(layout)
-    best = minimise_peak(layout, deadline, options, read_start(layout, start))
+    enough = pool.size_bytes // layout.unit if options.until_it_fits and pool.size_bytes is not None else None
+    best = minimise_peak(layout, deadline, options, read_start(layout, start), enough)
     offsets = layout.name_offsets(best.offset)
     return make_plan(problem, pool, offsets, best)
 
