@@ -8,7 +8,8 @@ from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.graph import Op, build_graph
 from mmoe_embed.quantized import Quantized
-from mmoe_embed.serial.client import MAX_PREFILL, BoardClient, OpProfile
+from mmoe_embed.serial.client import MAX_PREFILL, BoardClient
+from mmoe_embed.serial.replies import OpProfile
 from mmoe_embed.toolchain import kernel_folders
 from mmoe_embed.validate_report import count_instructions
 
