@@ -30,7 +30,10 @@ POLICIES = {
     "belady-bypass": "the same, and may bypass: the bound of all",
 }
 
-_Batch = tuple[int, list[int], bool]
+# What the runtime calls a policy, and its name here; both decide alike (SPEC.md 7.2).
+RUNTIME_POLICIES = {"wait": "wait", "lfu": "lfu-aged", "lru": "lru"}
+
+Batch = tuple[int, list[int], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,7 @@ class Replayer:
         return numbers
 
 
-def list_batches(trace: Trace) -> list[_Batch]:
+def list_batches(trace: Trace) -> list[Batch]:
     """(layer, experts, whether a token starts), in order."""
     experts, starts = trace.experts.tolist(), trace.starts.tolist()
     batches = [experts[start:end] for start, end in itertools.pairwise(starts)]
