@@ -142,15 +142,34 @@ static const uint32_t table[4][256] = {
     },
 };
 
+/* c the register so far, w the next four bytes; a, b are used up, t0..t3 the tables. 12 instructions */
+#define WORD(w)                                      \
+    "eors %[c], %[c], " w "\n"                       \
+    "uxtb %[a], %[c]\n"                              \
+    "ubfx %[b], %[c], #8, #8\n"                      \
+    "ldr %[a], [%[t3], %[a], lsl #2]\n"              \
+    "ldr %[b], [%[t2], %[b], lsl #2]\n"              \
+    "eors %[a], %[a], %[b]\n"                        \
+    "ubfx %[b], %[c], #16, #8\n"                     \
+    "lsrs %[c], %[c], #24\n"                         \
+    "ldr %[b], [%[t1], %[b], lsl #2]\n"              \
+    "ldr %[c], [%[t0], %[c], lsl #2]\n"              \
+    "eors %[a], %[a], %[b]\n"                        \
+    "eors %[c], %[c], %[a]\n"
+
+#define TWO_WORDS "ldrd %[w0], %[w1], [%[p]], #8\n" WORD("%[w0]") WORD("%[w1]")
+
 uint32_t mmoe_crc32(uint32_t crc, const void *data, uint32_t length) {
     const uint8_t *p = data;
     crc = ~crc;
-    for (; length >= 4; length -= 4, p += 4) {
-        uint32_t word;
-        __builtin_memcpy(&word, p, 4); /* one load: a plain memcpy is a call where there is no hosted library */
-        crc ^= word;
-        crc = table[3][crc & 255] ^ table[2][crc >> 8 & 255] ^ table[1][crc >> 16 & 255] ^ table[0][crc >> 24];
+    for (; length && (uintptr_t)p % 4; length--) crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
+    for (; length >= 16; length -= 16) {
+        uint32_t a, b, w0, w1;
+        __asm__ volatile(TWO_WORDS TWO_WORDS
+                         : [c] "+l"(crc), [p] "+r"(p), [a] "=&l"(a), [b] "=&l"(b), [w0] "=&r"(w0), [w1] "=&r"(w1)
+                         : [t0] "r"(table[0]), [t1] "r"(table[1]), [t2] "r"(table[2]), [t3] "r"(table[3])
+                         : "cc", "memory");
     }
-    while (length--) crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
+    for (; length; length--) crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
     return ~crc;
 }

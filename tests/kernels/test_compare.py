@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmoe_embed.bench.emulator import run_program
-from mmoe_embed.bench.image import build_program, has_compiler
+from mmoe_embed.bench.image import build_program, compiler_of, has_compiler
 from mmoe_embed.bench.targets import TARGETS, Target
 from mmoe_embed.errors import DeviceError
 from mmoe_embed.resources import kernels_dir
@@ -23,7 +23,11 @@ EMULATED = [
 ONCE = [p for p in EMULATED if p.id not in ("qemu_mps2_an500-zig", "qemu_mps2_an505-arm-none-eabi-gcc")]
 HOSTS = [
     pytest.param("host_x86_64", "gcc", marks=pytest.mark.gcc, id="host_x86_64"),
-    pytest.param("qemu_aarch64", "aarch64-linux-gnu-gcc", marks=pytest.mark.aarch64, id="qemu_aarch64"),
+    pytest.param("linux_aarch64", compiler_of(TARGETS["linux_aarch64"]), marks=pytest.mark.aarch64, id="linux_aarch64"),
+]
+CLANG_HOSTS = [
+    pytest.param("host_x86_64", "clang", marks=pytest.mark.gcc, id="host_x86_64-clang"),
+    pytest.param("linux_aarch64", "zig", marks=pytest.mark.aarch64, id="linux_aarch64-zig"),
 ]
 
 
@@ -32,30 +36,35 @@ def target_or_skip(name: str, compiler: str) -> Target:
     target = TARGETS[name]
     if not has_compiler(compiler):
         pytest.skip(f"no {compiler}")
-    emulator = "qemu-aarch64" if name == "qemu_aarch64" else "" if target.is_host else "qemu-system-arm"
-    if emulator and not shutil.which(emulator):
+    emulator = f"qemu-{target.processor}" if target.is_host else "qemu-system-arm"
+    if not shutil.which(emulator):
         pytest.skip(f"no {emulator}")
     return target
 
 
-@pytest.mark.parametrize(("name", "compiler"), [*ONCE, *HOSTS])
+def run_on_every_cpu(target: Target, program: Path) -> list[str]:
+    """What a program printed, on hosts on this CPU and on emulated ones that take the other paths."""
+    return [run_program(target, program, cpu=cpu) for cpu in ("", *target.cpus)]
+
+
+@pytest.mark.parametrize(("name", "compiler"), [*ONCE, *HOSTS, *CLANG_HOSTS])
 def test_kernels_same_bits_as_reference(name, compiler, tmp_path):
     target = target_or_skip(name, compiler)
     program = build_program(target, compiler, tmp_path / "compare", [HERE / "compare.c"], with_reference=True)
-    assert "mmoe_crc32 200" in run_program(target, program)
+    assert all("mmoe_crc32 200" in output for output in run_on_every_cpu(target, program))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("optimize", ["-O3", "-Os"])
-@pytest.mark.parametrize(("name", "compiler"), [*EMULATED, *HOSTS])
+@pytest.mark.parametrize(("name", "compiler"), [*EMULATED, *HOSTS, *CLANG_HOSTS])
 def test_kernels_same_bits_as_reference_at_length(name, compiler, optimize, seed, tmp_path):
     target = target_or_skip(name, compiler)
     program = build_program(
         target, compiler, tmp_path / "compare", [HERE / "compare.c"], with_reference=True, optimize=optimize,
         defines=("-DCASES=2000", f"-DSEED={seed + 2}"),
     )  # fmt: skip
-    assert "mmoe_crc32 2000" in run_program(target, program)
+    assert all("mmoe_crc32 2000" in output for output in run_on_every_cpu(target, program))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +74,7 @@ def test_kernels_same_bits_as_reference_at_length(name, compiler, optimize, seed
 def test_kernels_stay_inside_their_buffers(name, compiler, tmp_path):
     target = target_or_skip(name, compiler)
     program = build_program(target, compiler, tmp_path / "guard", [HERE / "guard.c"])
-    assert "guard ok" in run_program(target, program)
+    assert all("guard ok" in output for output in run_on_every_cpu(target, program))
     overrun = build_program(target, compiler, tmp_path / "overrun", [HERE / "guard.c"], defines=("-DOVERRUN",))
     with pytest.raises(DeviceError):
         run_program(target, overrun)
@@ -73,9 +82,10 @@ def test_kernels_stay_inside_their_buffers(name, compiler, tmp_path):
 
 @pytest.mark.gcc
 @pytest.mark.parametrize("program", ["compare.c", "guard.c"])
-def test_kernels_under_sanitizers(program, tmp_path):
+@pytest.mark.parametrize("allowed", ["MMOE_X86_AVX2 | MMOE_X86_VNNI | MMOE_X86_CLMUL", "MMOE_X86_AVX2", "0"])
+def test_kernels_under_sanitizers(program, allowed, tmp_path):
     target = target_or_skip("host_x86_64", "gcc")
-    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", f"-DMMOE_X86_ALLOWED=({allowed})")
     built = build_program(target, "gcc", tmp_path / program, [HERE / program], with_reference=True, flags=flags,
                           optimize="-O1")  # fmt: skip
     run_program(target, built)
@@ -94,7 +104,7 @@ def test_reference_alone_compiles_for_the_host(tmp_path):
 
 def test_every_fast_kernel_has_a_reference():
     names = {path.name for path in (kernels_dir() / "reference").glob("*.c")}
-    for folder in ("dsp", "mve", "neon", "x86"):
+    for folder in ("dsp", "mve", "neon", "vector", "x86"):
         assert {path.name for path in (kernels_dir() / folder).glob("*.c")} <= names
 
 

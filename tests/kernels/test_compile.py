@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,13 @@ CORES = {
 GCC_CPU = {"cortex-m85": "-march=armv8.1-m.main+mve.fp+fp.dp", "cortex-m55+nofp": "-march=armv8.1-m.main+mve"}
 
 
+# processor: folders, compilers
+HOSTS = {
+    "x86_64": (("x86", "vector", "reference"), ("gcc", "clang", "zig")),
+    "aarch64": (("neon", "vector", "reference"), ("aarch64-linux-gnu-gcc", "zig")),
+}
+
+
 def command(core: str, compiler: str) -> list[str]:
     """The compiler and its flags for a core."""
     _, fpu, zig = CORES[core]
@@ -46,9 +54,24 @@ def command(core: str, compiler: str) -> list[str]:
 def test_kernels_compile_without_warnings(core, compiler, tmp_path):
     if not has_compiler(compiler):
         pytest.skip(f"no {compiler}")
+    check_compiles([*command(core, compiler), *map(str, freestanding_flags())], CORES[core][0], tmp_path)
+
+
+@pytest.mark.gcc
+@pytest.mark.parametrize(
+    ("processor", "compiler"), [(name, compiler) for name, (_, compilers) in HOSTS.items() for compiler in compilers]
+)
+def test_host_kernels_compile_without_warnings(processor, compiler, tmp_path):
+    if not has_compiler(compiler):
+        pytest.skip(f"no {compiler}")
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{processor}-linux-musl"]
+    check_compiles(zig if compiler == "zig" else [compiler], HOSTS[processor][0], tmp_path)
+
+
+def check_compiles(driver: list[str], folders: tuple[str, ...], cwd: Path) -> None:
+    """Compile all kernels of a target with warnings as errors."""
     done = subprocess.run(
-        [*command(core, compiler), *map(str, freestanding_flags()), *C_FLAGS, "-Os", f"-I{kernels_dir() / 'include'}", "-c",
-         *map(str, kernel_sources(CORES[core][0]))],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        [*driver, *C_FLAGS, "-Os", f"-I{kernels_dir() / 'include'}", "-c", *map(str, kernel_sources(folders))],
+        cwd=cwd, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

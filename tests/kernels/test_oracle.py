@@ -36,7 +36,7 @@ class AttentionShape(ctypes.Structure):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[("reference",), ("x86", "reference")], ids=["reference", "x86"])
+@pytest.fixture(scope="module", params=[("reference",), ("x86", "vector", "reference")], ids=["reference", "x86"])
 def kernels(request, tmp_path_factory):
     """The kernels as a shared library."""
     library = tmp_path_factory.mktemp("kernels") / "kernels.so"

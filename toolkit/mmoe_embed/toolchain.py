@@ -147,7 +147,7 @@ def kernel_folders(board: Board) -> tuple[str, ...]:
     if "dsp" in isa:
         folders.append("dsp")
     if "neon" in isa:
-        folders.append("neon")
+        folders += ["neon", "vector"]
     if board.core.core == "x86-64":
-        folders.append("x86")
+        folders += ["x86", "vector"]
     return (*folders, "reference")

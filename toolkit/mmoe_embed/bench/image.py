@@ -1,5 +1,6 @@
 """Kernel programs: which files, compiled how, linked to what."""
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def freestanding_flags() -> tuple[str | Path, ...]:
 
 @cache
 def has_compiler(compiler: str) -> bool:
-    """Whether a compiler is there: "gcc", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc" or "zig"."""
+    """Whether a compiler is there: "gcc", "clang", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc" or "zig"."""
     if compiler == "zig":
         found = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=False)
         return found.returncode == 0
@@ -49,9 +50,9 @@ def has_compiler(compiler: str) -> bool:
 
 def compiler_of(target: Target) -> str:
     """Name the GCC of a target."""
-    if target.name == "qemu_aarch64":
-        return "aarch64-linux-gnu-gcc"
-    return "gcc" if target.is_host else "arm-none-eabi-gcc"
+    if not target.processor:
+        return "arm-none-eabi-gcc"
+    return "gcc" if target.processor == platform.machine() else f"{target.processor}-linux-gnu-gcc"
 
 
 def _run(command: Sequence[str | Path]) -> None:
@@ -68,10 +69,12 @@ def build_program(
     output: Path,
     programs: Iterable[Path],
     *,
-    optimize: str = "-O2",
+    optimize: str = "-O3",
     defines: Sequence[str] = (),
     with_reference: bool = False,
     flags: Sequence[str] = (),
+    others: Sequence[Path] = (),
+    includes: Sequence[Path] = (),
 ) -> Path:
     """Compile the target's kernels with `programs` into one executable.
 
@@ -80,28 +83,37 @@ def build_program(
         compiler: as `has_compiler` takes it.
         output: the executable; objects go into a folder beside it.
         programs: C files, one with `main`.
-        optimize: the optimization flag.
+        optimize: the optimization flag; that of builds by default.
         defines: -D flags.
         with_reference: also link every reference kernel under the name `reference_<name>`.
         flags: further compiler flags.
+        others: C files of another project, whose warnings are theirs.
+        includes: further folders of headers.
     """
     objects = output.parent / f"{output.name}.objects"
     objects.mkdir(parents=True, exist_ok=True)
-    include = ("-I", kernels_dir() / "include", "-I", kernels_dir() / "reference", "-I", FIRMWARE)
+    folders = (kernels_dir() / "include", kernels_dir() / "reference", FIRMWARE, *includes)
+    include = tuple(f"-I{folder}" for folder in folders)
     if compiler == "zig":
         driver: tuple[str | Path, ...] = (sys.executable, "-m", "ziglang", "cc", *target.zig)
     else:
         driver = (compiler, *target.gcc)
-    if not target.is_host:
-        driver += freestanding_flags()
-    host = "host_posix.c" if target.is_host else "host_arm.c"
+    own = [*programs]
+    if target.is_host:
+        own += [FIRMWARE / "host_posix.c"]
+        defines = (*defines, "-DMMOE_HOST_POSIX")
+    else:
+        core = "host_aarch64.c" if target.processor else "host_arm.c"
+        own += [FIRMWARE / core, FIRMWARE / "host_bare.c", FREESTANDING / "memory_functions.c"]
+        # AArch64 kernels are made for hosts, with a library: only the program goes without
+        driver += () if target.processor else freestanding_flags()
     renames = tuple(f"-D{name}=reference_{name}" for name in reference_names())
     jobs: list[tuple[Path, str, tuple[str, ...]]] = [
         (path, f"{path.parent.name}.{path.stem}.o", ()) for path in kernel_sources(target.folders)
     ]
     if with_reference:
         jobs += [(path, f"renamed.{path.stem}.o", renames) for path in kernel_sources(("reference",))]
-    own = [*programs, FIRMWARE / host] + ([] if target.is_host else [FREESTANDING / "memory_functions.c"])
+    jobs += [(path, f"other.{path.stem}.o", ("-w",)) for path in others]
     jobs += [(path, f"{path.stem}.o", ("-fno-builtin",)) for path in own]
     for source, name, extra in jobs:
         _run([*driver, *C_FLAGS, optimize, *flags, *defines, *extra, *include, "-c", source, "-o", objects / name])

@@ -77,6 +77,16 @@ def find_target(board: str) -> Target:
     return TARGETS[board]
 
 
+def _choose_compiler(board: str, compiler: str) -> tuple[Target, str]:
+    target = find_target(board)
+    chosen = compiler or compiler_of(target)
+    if not compiler and not has_compiler(chosen) and target.zig:
+        chosen = "zig"
+    if not has_compiler(chosen):
+        raise ToolchainError(f"no {chosen} to build kernels for {board}", try_="mmoe-embed doctor")
+    return target, chosen
+
+
 def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[KernelCount]:
     """Build the benchmark for a board, run it, and count.
 
@@ -85,12 +95,7 @@ def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[Ke
         compiler: as `has_compiler` takes it; "" is the board's GCC, or zig where that is missing.
         kernel: only kernels of this name; "" is all.
     """
-    target = find_target(board)
-    chosen = compiler or compiler_of(target)
-    if not compiler and not has_compiler(chosen) and target.zig:
-        chosen = "zig"
-    if not has_compiler(chosen):
-        raise ToolchainError(f"no {chosen} to build kernels for {board}", try_="mmoe-embed doctor")
+    target, chosen = _choose_compiler(board, compiler)
     with tempfile.TemporaryDirectory() as folder:
         program = build_program(target, chosen, Path(folder) / "bench", [FIRMWARE / "bench.c"])
         output = run_program(target, program)
@@ -104,6 +109,32 @@ def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[Ke
         names = ", ".join(sorted({count.kernel for count in counts}))
         raise ToolkitError(f"no kernel is called {kernel}", try_=f"one of {names}")
     return found
+
+
+def measure_cmsis_nn(board: str, checkout: Path, compiler: str = "") -> list[KernelCount]:
+    """Count CMSIS-NN's matrix-vector products as `measure_kernels` counts ours.
+
+    Args:
+        board: an emulated Cortex-M of TARGETS.
+        checkout: a folder of https://github.com/ARM-software/CMSIS-NN.
+        compiler: as `measure_kernels` takes it.
+
+    Raises:
+        ToolkitError: the folder is no CMSIS-NN, or the board no Cortex-M.
+    """
+    target, chosen = _choose_compiler(board, compiler)
+    if target.is_host:
+        raise ToolkitError(f"CMSIS-NN is for Cortex-M, not for {board}")
+    sources = [checkout / "Source" / "NNSupportFunctions" / f"arm_nn_vec_mat_mult_t_{kind}.c" for kind in ("s8", "s4")]
+    if missing := [path for path in sources if not path.is_file()]:
+        raise ToolkitError(f"not a checkout of CMSIS-NN: no {missing[0].name}", at=str(checkout),
+                           try_="git clone https://github.com/ARM-software/CMSIS-NN")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        program = build_program(target, chosen, Path(folder) / "bench", [FIRMWARE / "bench_cmsis_nn.c"],
+                                others=sources, includes=[checkout / "Include"])  # fmt: skip
+        sizes = {path.stem: _code_bytes(Path(folder) / "bench.objects" / f"other.{path.stem}.o") for path in sources}
+        lines = run_program(target, program).splitlines()
+    return [_parse_line(target, line, sizes) for line in lines]
 
 
 def _parse_line(target: Target, line: str, sizes: dict[str, int]) -> KernelCount:

@@ -12,10 +12,12 @@ class Target:
         folders: instruction-set folders of kernels_cmsis, the best first.
         gcc: flags of arm-none-eabi-gcc or the host's compiler.
         zig: flags of `python -m ziglang cc`; empty where it is not used.
-        machine: QEMU machine; "" runs on this computer.
+        machine: QEMU machine; "" runs on this computer's kernel.
         ram_origin, ram_bytes: the memory the image lies in.
         guard_end: end of 64 KiB that are not the image's; behind it nothing answers, or the MPU sees to it.
-        tick_hz: SysTick of the machine.
+        tick_hz: SysTick of the machine; of AArch64 its generic timer.
+        processor: as platform.machine() has it, "" on a Cortex-M; on another computer its programs are emulated.
+        cpus: what QEMU calls CPUs that take different paths through the kernels, the most able first.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Target:
     ram_bytes: int = 0
     guard_end: int = 0
     tick_hz: int = 0
+    processor: str = ""
+    cpus: tuple[str, ...] = ()
 
     @property
     def is_host(self) -> bool:
@@ -105,7 +109,50 @@ TARGETS = {
             _PSRAM_GUARD,
             25_000_000,
         ),
-        Target("host_x86_64", ("x86", "reference"), ()),
-        Target("qemu_aarch64", ("neon", "reference"), ()),
+        # code for a Cortex-M0 takes as many instructions on a Cortex-M3, and needs more RAM than the board has
+        Target(
+            "qemu_microbit",
+            ("reference",),
+            _gcc("cortex-m0"),
+            _zig("cortex_m0", ""),
+            "mps2-an385",
+            0,
+            _SSRAM,
+            _PSRAM_GUARD,
+            25_000_000,
+        ),
+        Target(
+            "host_x86_64",
+            ("x86", "vector", "reference"),
+            (),
+            ("-target", "x86_64-linux-musl"),
+            processor="x86_64",
+            cpus=("max", "qemu64"),
+        ),
+        Target(
+            "linux_aarch64",
+            ("neon", "vector", "reference"),
+            ("-static",),
+            ("-target", "aarch64-linux-musl"),
+            processor="aarch64",
+            cpus=("max", "cortex-a76", "cortex-a53"),
+        ),
+        # without a system, where instructions can be counted: i8mm, dotprod, neither
+        *(
+            Target(
+                f"qemu_virt_{cpu.removeprefix('cortex-')}",
+                ("neon", "vector", "reference"),
+                (),
+                ("-target", "aarch64-linux-musl"),
+                "virt",
+                0x4010_0000,
+                32 << 20,
+                0x4400_0000,
+                62_500_000,
+                "aarch64",
+                (cpu,),
+            )
+            for cpu in ("max", "cortex-a76", "cortex-a53")
+        ),
     )
 }

@@ -9,6 +9,7 @@ from mmoe_embed.bench.measure import (
     ALLOWED_LOSS,
     KernelCount,
     compare_counts,
+    measure_cmsis_nn,
     measure_kernels,
     read_counts,
     write_counts,
@@ -27,7 +28,7 @@ def command() -> None:
 def _row(count: KernelCount) -> str:
     per_mac = f"{count.instructions_per_mac:9.3f}" if count.instructions else " " * 9
     return (
-        f"{count.kernel:20}{count.rows:6}{count.columns:6}{count.cost:10}{per_mac}"
+        f"{count.kernel:24} {count.rows:6}{count.columns:6}{count.cost:10}{per_mac}"
         f"{count.code_bytes:8}{count.stack_bytes:7}"
     )
 
@@ -38,15 +39,23 @@ def _row(count: KernelCount) -> str:
 @click.option("--compiler", default="", help="gcc (of the board) by default; zig.")
 @click.option("--baseline", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="CSV of an earlier run: print the difference, fail where a kernel loses more than 3 %.")  # fmt: skip
+@click.option("--cmsis-nn", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="A checkout of CMSIS-NN: count its matrix-vector products too, on the same core.")  # fmt: skip
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the counts as CSV.")
-def kernels(board: str, kernel: str, compiler: str, baseline: Path | None, save: Path | None) -> Result:
+def kernels(
+    board: str, kernel: str, compiler: str, baseline: Path | None, cmsis_nn: Path | None, save: Path | None
+) -> Result:
     """Count the instructions (hosts: nanoseconds) of every kernel."""
     counts = measure_kernels(board, compiler, kernel)
     if save:
         write_counts(counts, save)
     data = {"board": board, "kernels": [dataclasses.asdict(count) for count in counts]}
     unit = "instr" if counts[0].instructions else "ns"
-    lines = [f"{'kernel':20}{'rows':>6}{'cols':>6}{unit:>10}{'per MAC':>9}{'code':>8}{'stack':>7}", *map(_row, counts)]
+    lines = [f"{'kernel':24} {'rows':>6}{'cols':>6}{unit:>10}{'per MAC':>9}{'code':>8}{'stack':>7}", *map(_row, counts)]
+    if cmsis_nn:
+        theirs = measure_cmsis_nn(board, cmsis_nn, compiler)
+        data["cmsis_nn"] = [dataclasses.asdict(count) for count in theirs]
+        lines += ["", *map(_row, theirs)]
     lost = 0
     if baseline:
         changes = compare_counts(read_counts(baseline), counts)
@@ -57,7 +66,7 @@ def kernels(board: str, kernel: str, compiler: str, baseline: Path | None, save:
             for c in changes
         ]  # fmt: skip
         lines += [""] + [
-            f"{c.after.kernel:20}{c.after.rows:6}{c.after.columns:6}{c.before.cost:10} -> {c.after.cost}"
+            f"{c.after.kernel:24} {c.after.rows:6}{c.after.columns:6}{c.before.cost:10} -> {c.after.cost}"
             f"  {100 * (c.ratio - 1):+.1f} %{'  LOST' if c.ratio > 1 + ALLOWED_LOSS else ''}"
             for c in changes
         ]

@@ -25,14 +25,6 @@ static int semihost(int operation, const void *argument) {
 
 void host_print(const char *text) { semihost(0x04, text); }
 
-void host_print_number(uint32_t number) {
-    char digits[11], *p = digits + 10;
-    *p = 0;
-    do *--p = (char)('0' + number % 10);
-    while (number /= 10);
-    host_print(p);
-}
-
 void host_exit(int code) {
     const uint32_t block[2] = {0x20026, (uint32_t)code};
     semihost(0x20, block);
@@ -70,19 +62,6 @@ uint64_t host_count(void) {
     if (tick < last_tick) wraps_seen++;
     last_tick = tick;
     return ((uint64_t)wraps_seen << 24) + tick;
-}
-
-#define STACK_WORDS 1024
-void host_stack_mark(void) {
-    volatile uint32_t *low = (uint32_t *)__builtin_frame_address(0) - 16;
-    for (uint32_t i = 0; i < STACK_WORDS; i++) low[-(int32_t)i] = 0xA5A5A5A5;
-}
-
-uint32_t host_stack_used(void) {
-    volatile uint32_t *low = (uint32_t *)__builtin_frame_address(0) - 16;
-    uint32_t used = STACK_WORDS;
-    while (used && low[-(int32_t)(used - 1)] == 0xA5A5A5A5) used--;
-    return used * 4 + 64;
 }
 
 __attribute__((used)) void Reset_Handler(void) {
