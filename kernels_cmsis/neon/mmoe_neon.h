@@ -21,9 +21,11 @@ enum { MMOE_NEON_DOT = 1, MMOE_NEON_CRC = 2, MMOE_NEON_I8MM = 4 };
 #if defined(__clang__)
 #define MMOE_DOT __attribute__((target("dotprod")))
 #define MMOE_CRC __attribute__((target("crc")))
+#define MMOE_I8MM __attribute__((target("i8mm")))
 #else
 #define MMOE_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #define MMOE_CRC __attribute__((target("+crc")))
+#define MMOE_I8MM __attribute__((target("arch=armv8.2-a+i8mm")))
 #endif
 
 static inline uint32_t mmoe_neon_ask(void) {
