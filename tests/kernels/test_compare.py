@@ -36,7 +36,7 @@ def target_or_skip(name: str, compiler: str) -> Target:
     target = TARGETS[name]
     if not has_compiler(compiler):
         pytest.skip(f"no {compiler}")
-    emulator = f"qemu-{target.processor}" if target.is_host else "qemu-system-arm"
+    emulator = f"qemu-{target.processor}" if target.is_host else f"qemu-system-{target.processor or 'arm'}"
     if not shutil.which(emulator):
         pytest.skip(f"no {emulator}")
     return target
