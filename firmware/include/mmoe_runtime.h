@@ -57,7 +57,7 @@ typedef struct mmoe_moe {
 
 typedef struct mmoe_runtime mmoe_runtime;
 
-typedef enum { MMOE_POLICY_LRU = 0, MMOE_POLICY_LFU = 1 } mmoe_policy;
+typedef enum { MMOE_POLICY_LRU = 0, MMOE_POLICY_LFU = 1, MMOE_POLICY_WAIT = 2 } mmoe_policy; /* SPEC.md 7.2 */
 
 /* Where an expert is computed (SPEC.md 7.1) */
 typedef enum {

@@ -28,7 +28,7 @@ static uint32_t op_calls[MMOE_MODEL_OPS];
 static mmoe_layer_statistics layer_statistics[MMOE_MODEL_LAYERS];
 static mmoe_slot slot[AT_LEAST_1(MMOE_MODEL_SLOTS)];
 static uint16_t expert_slot[AT_LEAST_1(EXPERTS)];
-static uint8_t expert_uses[AT_LEAST_1(EXPERTS)];
+static uint16_t expert_uses[AT_LEAST_1(EXPERTS)];
 static mmoe_page_entry table[AT_LEAST_1(TABLE)];
 static mmoe_wanted queue[AT_LEAST_1(MMOE_MODEL_EXPERTS)];
 static mmoe_event timeline[AT_LEAST_1(MMOE_MODEL_TIMELINE)];

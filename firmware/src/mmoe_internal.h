@@ -54,9 +54,9 @@ typedef struct {
     mmoe_layer_statistics *layer_statistics; /* (layers) */
     mmoe_slot *slot;     /* (slots) */
     /* Per expert of the image, (layers * experts): its slot or MMOE_NO_SLOT; where it is used in place, 0 once its
-     * CRC-32 was found right. And how often it was asked for, halved as time goes by. */
+     * CRC-32 was found right. And what the policy remembers of it (policy.c). */
     uint16_t *expert_slot;
-    uint8_t *expert_uses;
+    uint16_t *expert_uses;
     mmoe_page_entry *table; /* (layers * experts), or NULL where the image is mapped and its own table does */
     mmoe_wanted *queue;     /* (experts): misses of one layer */
     mmoe_event *timeline;   /* (timeline_events) */
@@ -106,12 +106,16 @@ uint64_t mmoe_image_timeout_ticks(void);
 /* --- policy.c: which expert a full cache drops --------------------------------------------------------------------------- */
 
 void mmoe_policy_open(const mmoe_model *model, const mmoe_memory *memory);
+/* As if no expert had been used yet. */
+void mmoe_policy_forget(void);
 void mmoe_policy_begin_token(void);
+/* A layer has chosen its experts; mmoe_policy_use is called for each of them next. */
+void mmoe_policy_begin_layer(uint32_t layer);
 /* The model asked for an expert. Returns when, for mmoe_slot.used. */
 uint32_t mmoe_policy_use(uint16_t expert);
 uint32_t mmoe_policy_now(void); /* the present moment, in the same unit */
-/* Whether a is to be evicted rather than b. */
-int mmoe_policy_prefers(const mmoe_slot *a, const mmoe_slot *b);
+/* The slot of the highest rank is evicted; no two are equal. */
+uint64_t mmoe_policy_rank(const mmoe_slot *slot);
 
 /* --- pager.c: experts from the image into slots -------------------------------------------------------------------------- */
 

@@ -46,8 +46,8 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
     pager.statistics = statistics;
     pager.layer = statistics->layer;
     pager.loading = pager.checking = MMOE_NO_SLOT;
-    mmoe_pager_empty();
     mmoe_policy_open(model, memory);
+    mmoe_pager_empty();
     return model->experts ? mmoe_image_open(model, memory) : MMOE_OK;
 }
 
@@ -64,6 +64,7 @@ void mmoe_pager_empty(void) {
             slot->state = MMOE_SLOT_EMPTY;
     }
     forget_queues();
+    mmoe_policy_forget();
 }
 
 /* --- slots --------------------------------------------------------------------------------------------------------------- */
@@ -79,11 +80,15 @@ static uint32_t find_slot(uint16_t expert) {
     const uint16_t *first = pager.model->first_slot;
     const uint32_t layer = first ? expert / pager.model->experts : 0, end = first ? first[layer + 1] : pager.model->slots;
     uint32_t best = MMOE_NO_SLOT;
+    uint64_t highest = 0;
     for (uint32_t s = first ? first[layer] : 0; s < end; s++) {
         const mmoe_slot *slot = &pager.memory->slot[s];
         if (slot->state == MMOE_SLOT_EMPTY) return s;
         if (slot->needed || slot->state == MMOE_SLOT_LOADING || place_of(slot->expert) == MMOE_PLACE_RESIDENT) continue;
-        if (best == MMOE_NO_SLOT || mmoe_policy_prefers(slot, &pager.memory->slot[best])) best = s;
+        const uint64_t rank = mmoe_policy_rank(slot);
+        if (best != MMOE_NO_SLOT && rank <= highest) continue;
+        best = s;
+        highest = rank;
     }
     return best;
 }
@@ -184,7 +189,10 @@ void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit) {
     forget_queues();
     if (pager.loading != MMOE_NO_SLOT) mmoe_pager_poll(); /* a guess, or left over from a token that failed */
     pager.failed = NO_EXPERT;
-    if (count) pager.layer = layer_of(expert[0]);
+    if (count) {
+        pager.layer = layer_of(expert[0]);
+        mmoe_policy_begin_layer(expert[0] / pager.model->experts);
+    }
     for (uint32_t i = 0; i < count; i++) {
         const uint16_t e = expert[i];
         const uint32_t s = pager.memory->expert_slot[e], used = mmoe_policy_use(e);

@@ -3,20 +3,21 @@
 import ctypes
 import struct
 import zlib
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mmoe_embed.paging.cache import AgedLfuCache, LruCache
+from mmoe_embed.paging.scores import WaitCache
+
 pytestmark = pytest.mark.gcc
 
 OK, PAGE_CRC, PAGE_READ, PAGE_TIMEOUT, IMAGE = 0, -5, -6, -7, -8
-LRU, LFU = 0, 1
+LRU, LFU, WAIT = 0, 1, 2
 LAYERS, EXPERTS, TOP_K, EXPERT_BYTES, ALIGNMENT = 2, 8, 2, 64, 128
 MODEL_ID = b"\x11" * 32
-AGEING_TOKENS = 64
 COUNTERS = ("hits", "misses", "load_errors", "bytes_loaded", "load_ticks", "stall_ticks", "prefetched", "prefetch_used")
 OF_ALL = ("load_errors", "prefetched", "prefetch_used")
 CACHED, RESIDENT, IN_PLACE = 0, 1, 2
@@ -111,35 +112,24 @@ def random_tokens(count: int, seed: int = 0) -> list[list[list[int]]]:
 
 
 def simulate(tokens: list[list[list[int]]], slots: int, policy: int) -> list[list[int]]:
-    """The policies in the plainest Python: hit flags for each layer of each token."""
-    loaded: dict[int, int] = {}  # expert: when it was last used
-    uses: Counter[int] = Counter()
-    clock, flags = 0, []
-    for number, token in enumerate(tokens, start=1):
-        if number % AGEING_TOKENS == 0:
-            uses = Counter({expert: count // 2 for expert, count in uses.items()})
-        for layer in token:
-            flags.append([int(expert in loaded) for expert in layer])
-            missing = [expert for expert in layer if expert not in loaded]
-            asked = {expert: clock + i for i, expert in enumerate(layer)}
-            clock += len(layer)
-            uses.update(layer)
-            loaded |= {expert: asked[expert] for expert in layer if expert in loaded}
-            needed = set(layer) - set(missing)  # the first read starts while the hits are still needed
-            for expert in missing:
-                if len(loaded) >= slots:
-                    free = [e for e in loaded if e not in needed]
-                    del loaded[min(free, key=lambda e: (uses[e] if policy == LFU else 0, loaded[e]))]
-                loaded[expert] = asked[expert]
-                needed = {expert}  # computed before the one after the next is read
+    """The replay of `mmoe-embed simulate`: hit flags for each layer of each token."""
+    sizes, budget = [1] * (LAYERS * EXPERTS), slots
+    caches = {LRU: LruCache(sizes, budget), LFU: AgedLfuCache(sizes, budget), WAIT: WaitCache(sizes, budget, LAYERS)}
+    cache, flags = caches[policy], []
+    for token in tokens:
+        for layer, batch in enumerate(token):
+            cache.access(layer, batch, layer == 0)
+            flags.append([int(expert not in cache.missing) for expert in batch])
     return flags
 
 
-@pytest.mark.parametrize("policy", [LRU, LFU])
+@pytest.mark.parametrize("policy", [LRU, LFU, WAIT])
 @pytest.mark.parametrize("slots", [TOP_K + 1, 5, 9, 15])
-def test_pager_hits_as_a_plain_simulation_says(pager: Pager, slots: int, policy: int) -> None:
+@pytest.mark.parametrize("polls", [0, 3])
+def test_pager_hits_as_simulate_says(pager: Pager, slots: int, policy: int, polls: int) -> None:
     tokens = random_tokens(300)
     assert pager.open(slots, policy) == OK
+    pager.set(polls=polls)
     flags = []
     for token in tokens:
         pager.c.mmoe_pager_begin_token()
@@ -155,6 +145,19 @@ def test_pager_hits_as_a_plain_simulation_says(pager: Pager, slots: int, policy:
         sum(map(sum, expected[layer::LAYERS])) for layer in range(LAYERS)
     ]
     assert pager.get("overlaps") == 0
+
+
+def test_emptied_pager_repeats_its_decisions(pager: Pager) -> None:
+    assert pager.open(5, WAIT) == OK
+    runs = []
+    for _ in range(2):
+        pager.c.mmoe_pager_empty()
+        flags = []
+        for token in random_tokens(100):
+            pager.c.mmoe_pager_begin_token()
+            flags += [pager.run_layer(layer) for layer in token]
+        runs.append(flags)
+    assert runs[0] == runs[1]
 
 
 def test_lfu_keeps_what_lru_loses_in_a_cycle(pager: Pager) -> None:

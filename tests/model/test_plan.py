@@ -75,7 +75,7 @@ def test_plan_notes_a_cache_below_one_cycle(watch: Checkpoint) -> None:
     plan = plan_model(
         quantize_checkpoint(watch, "int8"), load_board("qemu_mps2_an386"), PlanRequest(expert_slots=8, policy="lru")
     )
-    assert any("fewer than the 16 experts one token uses" in note and "lfu" in note for note in plan.notes)
+    assert any("fewer than the 16 experts one token uses" in note and "wait" in note for note in plan.notes)
 
 
 def test_choose_scheme_takes_int4_where_int8_does_not_fit(tmp_path: Path) -> None:

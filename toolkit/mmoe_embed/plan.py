@@ -21,7 +21,7 @@ from mmoe_embed.storage import FlashModel, choose_storage, parse_flash_model
 from mmoe_embed.weights import build_weights
 
 FORMAT = 1
-POLICIES = ("lru", "lfu")
+POLICIES = ("wait", "lfu", "lru")  # of the runtime (SPEC.md 7.2)
 CHUNKS = (32, 16, 8, 4, 2)  # tokens of one pass, the best first; 1 is what remains
 MAX_CHUNK = 255
 _SLOTS_PER_LOST_SLOT = 10  # a larger chunk may cost one expert slot of so many
@@ -67,7 +67,7 @@ class PlanRequest:
 
     expert_slots: int | None = None
     sram_bytes: int | None = None
-    policy: str = "lfu"
+    policy: str = "wait"
     paging: Placement = Placement()
     storage: str | None = None
     flash_model: str | None = None
@@ -413,5 +413,5 @@ def _choose_slots(
 def _note_cycle(slots: int, count: int, cycle: int, policy: str) -> list[str]:
     if not 0 < slots < cycle:
         return []
-    lost = "; LRU would evict every expert before its next use: prefer --policy lfu" if policy == "lru" else ""
+    lost = "; LRU would evict every expert before its next use: prefer --policy wait" if policy == "lru" else ""
     return [f"{slots} slots are fewer than the {cycle} experts one token uses over all layers{lost}"]

@@ -7,7 +7,8 @@
 
 enum { MAX_EXPERTS = 64, MAX_PAGE = 256 };
 
-static uint8_t image[1 << 16], slots[MAX_EXPERTS * MAX_PAGE], expert_uses[MAX_EXPERTS];
+static uint8_t image[1 << 16], slots[MAX_EXPERTS * MAX_PAGE];
+static uint16_t expert_uses[MAX_EXPERTS];
 static mmoe_slot slot[MAX_EXPERTS];
 static uint16_t expert_slot[MAX_EXPERTS];
 static mmoe_model model;

@@ -67,7 +67,7 @@ plan_options = _stack(
     click.option(
         "--policy",
         type=click.Choice(POLICIES),
-        default="lfu",
+        default="wait",
         show_default=True,
         help="Which expert a full cache drops.",
     ),

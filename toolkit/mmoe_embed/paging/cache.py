@@ -9,6 +9,8 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import numpy as np
+
 AGEING_TOKENS = 64  # as in firmware/src/pager.c
 _CLOCK_BITS = 32
 
@@ -73,8 +75,9 @@ class Cache:
         self.evicted.append(expert)
 
     def _drop_batch(self, batch: list[int], own: int) -> None:
-        leaving = {expert for expert in range(len(self.resident)) if self.resident[expert]} - set(batch)
-        ordered = sorted(leaving)
+        at_hand = set(batch)
+        held: list[int] = np.flatnonzero(np.frombuffer(self.resident, np.uint8)).tolist()
+        ordered = [expert for expert in held if expert not in at_hand]
         for expert in batch:
             if own <= self.budget:
                 break

@@ -30,6 +30,9 @@ POLICIES = {
     "belady-bypass": "the same, and may bypass: the bound of all",
 }
 
+# What the runtime calls a policy, and its name here; both decide alike (SPEC.md 7.2).
+RUNTIME_POLICIES = {"wait": "wait", "lfu": "lfu-aged", "lru": "lru"}
+
 _Batch = tuple[int, list[int], bool]
 
 

@@ -1,6 +1,5 @@
 """Policies that estimate when each expert comes again, and the default policy built on them."""
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -19,91 +18,69 @@ _LEAD_SHIFT = 10
 class WaitCache(Cache):
     """Evict the expert with the longest expected wait: layers until its turn comes, plus tokens until it is chosen.
 
-    The wait in tokens is (layers to go) / layers + 1 / chance, and the chance is a decaying average of the uses. It is
-    not the average that decays but the weight of a use that grows, so a token costs no pass over the experts: one
-    32-bit integer per expert, rescaled now and then. Within a layer the order of the experts then changes by use only;
-    a heap per layer holds it, and an eviction compares the layers' first ones. All arithmetic is in integers.
+    SPEC.md 7.2 has the arithmetic, all of it in integers; `firmware/src/policy.c` does the same. The chance of a use is a
+    decaying average of the uses, and more where the layer chose the expert at its last turn. It changes at the layer's own
+    turn only, so that the waits of a layer's residents are kept in a row, and an eviction compares the rows' largest.
 
     Args:
         layers: sizes are (layers, experts of a layer), layer by layer.
-        shift: at each token the average loses its 2**shift-th part; 4 forgets half in 11 tokens.
     """
 
-    ONE_SHIFT = 12  # the weight of a use runs from 2**12 to 2**24, then all are rescaled
+    DECAY_SHIFT, USE, AGAIN, LEAST = 4, 4094, 16384, 1024
+    TOKEN_SHIFT = 10  # a wait of one token is 2**10
+    _ORDER_BITS = 40  # of the use clock, which decides between equal waits
 
-    def __init__(self, sizes: Sequence[int], budget: int, layers: int, *, shift: int = 4) -> None:
+    def __init__(self, sizes: Sequence[int], budget: int, layers: int) -> None:
         super().__init__(sizes, budget)
-        self._shift = shift
         self._per_layer = len(self.sizes) // layers
-        self._weight = 1 << self.ONE_SHIFT
-        self._token = 0
-        self._uses = [0] * len(self.sizes)
-        # (uses, token of the last one, expert); those that were used since or are gone are skipped when on top
-        self._heaps: list[list[tuple[int, int, int]]] = [[] for _ in range(layers)]
-        self._worst: Integers = np.full(layers, _GONE, np.int64)  # wait of each layer's first, in 2**-ONE_SHIFT tokens
+        self._clock = 0
+        self._chances: Integers = np.zeros((layers, self._per_layer), np.int64)
+        self._when: Integers = np.zeros((layers, self._per_layer), np.int64)  # last use
+        self._keys: Integers = np.full((layers, self._per_layer), _GONE, np.int64)  # of what may be evicted
+        self._worst: Integers = np.full(layers, _GONE, np.int64)  # each row's largest
         number = np.arange(layers)
-        # a layer that was just computed is a whole token away
-        self._distance = ((number[None, :] - number[:, None] - 1) % layers << self.ONE_SHIFT) // layers
-        self._weights = [self._weight] * layers  # at the layer's last turn
-
-    def begin_token(self) -> None:
-        """Let the weight of a use grow."""
-        self._token += 1
-        self._weight += self._weight >> self._shift
-        if self._weight >> (2 * self.ONE_SHIFT):
-            self._rescale()
+        to_go = (number[None, :] - number[:, None] - 1) % layers  # a layer that was just computed is a whole token away
+        self._distances = ((to_go << self.TOKEN_SHIFT) // layers) << self._ORDER_BITS
 
     def access(self, layer: int, batch: list[int], starts_token: bool) -> None:
         """Count the uses, evict, and only then let the batch take part."""
         super().access(layer, batch, starts_token)
-        heap, uses, token, resident = self._heaps[layer], self._uses, self._token, self.resident
-        for expert in batch:
-            if resident[expert]:
-                heapq.heappush(heap, (uses[expert], token, expert))
-        self._settle(layer)
+        first, row = layer * self._per_layer, self._keys[layer]
+        here = [expert - first for expert in batch if self.resident[expert]]
+        row[here] = self._new_keys[here]
+        self._worst[layer] = row.max()
 
     def touch(self, layer: int, batch: list[int]) -> None:
-        """Count the uses; this takes the batch's entries out of the heap."""
-        uses, weight = self._uses, self._weight
-        for expert in batch:
-            uses[expert] += weight
-        self._weights[layer] = weight
-        self._settle(layer)
+        """Let the layer's chances decay, count the uses, and take the batch out of the row."""
+        first = layer * self._per_layer
+        columns = np.array(batch, np.int64) - first
+        chances, when, row = self._chances[layer], self._when[layer], self._keys[layer]
+        chances -= chances >> self.DECAY_SHIFT
+        chances &= ~1
+        chances[columns] += self.USE
+        chances[columns] |= 1
+        when[columns] = np.arange(self._clock, self._clock + len(batch))
+        self._clock += len(batch)
+        waits = ((1 << 16) + self.AGAIN << self.TOKEN_SHIFT) // (chances + (chances & 1) * self.AGAIN + self.LEAST)
+        self._new_keys = (waits << self._ORDER_BITS) - when
+        np.copyto(row, self._new_keys, where=row != _GONE)
+        row[columns] = _GONE
+        self._worst[layer] = row.max()
 
     def choose_victim(self, layer: int, kept: set[int]) -> int:
-        """The first of the layer whose first waits longest."""
-        row = int((self._worst + self._distance[layer]).argmax())
-        expert = heapq.heappop(self._heaps[row])[2]
-        self._settle(row, gone=expert)
-        return expert
+        """The first of the row whose first waits longest."""
+        number = int((self._worst + self._distances[layer]).argmax())
+        row = self._keys[number]
+        column = int(row.argmax())
+        row[column] = _GONE
+        self._worst[number] = row.max()
+        return number * self._per_layer + column
 
     def forget(self, expert: int) -> None:
-        """Leave the heap; rare, so it may be slow."""
-        layer = expert // self._per_layer
-        self._heaps[layer] = [entry for entry in self._heaps[layer] if entry[2] != expert]
-        heapq.heapify(self._heaps[layer])
-        self._settle(layer)
-
-    def _settle(self, layer: int, gone: int = -1) -> None:
-        """Bring a true entry to the top of a layer's heap, and note its wait."""
-        heap, uses, resident = self._heaps[layer], self._uses, self.resident
-        while heap and (not resident[heap[0][2]] or heap[0][0] != uses[heap[0][2]] or heap[0][2] == gone):
-            heapq.heappop(heap)
-        # In steady use `uses` is chance * weight * 2**shift; + 1 / 64 of one use, so that no wait is endless.
-        weight = self._weights[layer]
-        self._worst[layer] = (
-            (weight << (self.ONE_SHIFT + self._shift)) // (heap[0][0] + (weight >> 6)) if heap else _GONE
-        )
-
-    def _rescale(self) -> None:
-        self._weight >>= self.ONE_SHIFT
-        self._weights = [max(1, weight >> self.ONE_SHIFT) for weight in self._weights]
-        old = self._uses
-        self._uses = [uses >> self.ONE_SHIFT for uses in old]
-        for layer, heap in enumerate(self._heaps):
-            alive = [entry for entry in heap if self.resident[entry[2]] and entry[0] == old[entry[2]]]
-            self._heaps[layer] = [(uses >> self.ONE_SHIFT, token, expert) for uses, token, expert in alive]
-            heapq.heapify(self._heaps[layer])
+        """Leave the row."""
+        layer, column = divmod(expert, self._per_layer)
+        self._keys[layer, column] = _GONE
+        self._worst[layer] = self._keys[layer].max()
 
 
 class DefaultCache(Cache):
@@ -111,18 +88,18 @@ class DefaultCache(Cache):
 
     Each policy runs as a shadow: its counters and one bit per expert, no expert bytes. What is evicted is always
     something that the leader does not hold, the oldest of these first, so the content drifts to the leader's without a
-    read of its own. A policy takes over when its hits ahead of the leader, token by token, sum up to 1.5 times what
-    chance alone would give (the root of the sum of their squares); both sums decay. All arithmetic is in integers.
+    read of its own. A policy takes over when its hits ahead of the leader, token by token, sum up to more than a few and
+    to half of what chance alone would give (the root of the sum of their squares); both sums decay. All arithmetic is in integers.
     Shadows: expected wait, which leads at first, LFU, LRU, and MRU for loops.
     """
 
-    HORIZON_SHIFT = 6  # tokens: 2**6
-    LEAST_LEAD = 4  # hits
+    HORIZON_SHIFT = 7  # tokens: 2**7
+    LEAST_LEAD = 8  # hits
 
     def __init__(self, sizes: Sequence[int], budget: int, layers: int) -> None:
         super().__init__(sizes, budget)
         self._shadows: list[Cache] = [
-            WaitCache(sizes, budget, layers, shift=4),
+            WaitCache(sizes, budget, layers),
             LfuCache(sizes, budget),
             LruCache(sizes, budget),
             MruCache(sizes, budget),
@@ -169,7 +146,7 @@ class DefaultCache(Cache):
             self._new[number] = 0
         best = max(range(len(leads)), key=leads.__getitem__)
         lead = leads[best]
-        if lead < self.LEAST_LEAD << _LEAD_SHIFT or 4 * lead * lead < (9 * noise[best]) << _LEAD_SHIFT:
+        if lead < self.LEAST_LEAD << _LEAD_SHIFT or 4 * lead * lead < noise[best] << _LEAD_SHIFT:
             return
         self._leader = best
         against = noise[best]
