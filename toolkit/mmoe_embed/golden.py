@@ -134,6 +134,7 @@ class Golden:
     Attributes:
         position: tokens taken so far.
         routes: uint8 (layers, top_k), the experts of the last step in rising order.
+        gates: float32 (layers, top_k), what each of them counts.
     """
 
     def __init__(self, model: Quantized) -> None:
@@ -150,6 +151,7 @@ class Golden:
         cache = (c.num_hidden_layers, c.max_position_embeddings, c.num_key_value_heads, c.head_dim)
         self.position = 0
         self.routes = np.zeros((c.num_hidden_layers, c.num_experts_per_tok), np.uint8)
+        self.gates = np.zeros(self.routes.shape, np.float32)
         self._keys, self._values = np.zeros(cache, np.int8), np.zeros(cache, np.int8)
         self._key_scales, self._value_scales = np.zeros(cache[:3], np.float32), np.zeros(cache[:3], np.float32)
 
@@ -224,8 +226,8 @@ class Golden:
             chosen = np.sort(np.argsort(-biased, kind="stable")[: c.num_experts_per_tok])
             self.routes[layer] = chosen
             total = np.add.accumulate(np.concatenate([np.zeros(1, np.float32), score[chosen]]))[-1]
-            for expert in chosen:
-                gate = (score[expert] / total) * np.float32(c.routed_scaling_factor)
+            self.gates[layer] = (score[chosen] / total) * np.float32(c.routed_scaling_factor)
+            for expert, gate in zip(chosen, self.gates[layer], strict=True):
                 out = out + gate * self._feed_forward(f"{at}experts.{expert}.", x)
         return out
 

@@ -25,6 +25,7 @@ VERBS = {
     "bench": "measure kernels",
     "boards": "list and show the boards",
     "doctor": "say what is installed, what is missing, and how to get it",
+    "trace": "record which experts a board uses",
     "simulate": "replay a routing trace through the cache policies",
     "demo": "the whole road in one go: build, flash, validate, prompt",
 }

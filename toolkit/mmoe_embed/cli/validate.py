@@ -18,7 +18,7 @@ from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, 
 from mmoe_embed.validate_report import count_instructions, render_report, write_junit
 
 _MISMATCH = 6
-_OWN_PROMPTS = "prompts.txt"  # a build may carry requests of its model
+OWN_PROMPTS = "prompts.txt"  # a build may carry requests of its model
 
 
 @verb("validate")
@@ -67,7 +67,7 @@ def _validate(
     golden = Golden(load_quantized(folder.quantized))
     if golden.model.model_id != folder.model_id:
         raise UsageError("the build's quantized model is not the one it was made from", try_="build again")
-    own = folder.path / _OWN_PROMPTS
+    own = folder.path / OWN_PROMPTS
     chosen = prompts or (own if own.is_file() else None)
     plan = choose_prompts(golden, load_requests(chosen) if chosen else [], steps, seed)
     names = [op.name for op in build_graph(golden.config, folder.plan["chunk"]).ops]

@@ -1,7 +1,8 @@
 """Routing traces: which experts each token used, layer by layer, read from CSV.
 
 Head lines start with `#` and give `layer=N expert_bytes=M` for each layer; then come the column names and one row per
-expert used: `turn,phase,step,layer,slot,expert,weight,residency,expert_bytes`. Phase 0 is prefill, 1 is decode.
+expert used: `turn,phase,step,layer,slot,expert,weight,residency,expert_bytes`. Phase 0 is prefill, 1 is decode. A head
+line with `prefill=N` says that prompts were computed N tokens at a time; without it, each whole prompt at once.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ _INTEGERS = ("turn", "phase", "step", "layer", "expert")
 _COUNTS = (*_INTEGERS, "slot", "residency", "expert_bytes")
 _MOST_EXPERTS = 1 << 20  # of one layer; a larger number is a broken file, not a model
 _LAYER = re.compile(r"\blayer=(\S+)")
+_PREFILL = re.compile(r"\bprefill=(\d+)")
 _BYTES = re.compile(r"\bexpert_bytes=(\S+)")
 
 Integers = npt.NDArray[np.int64]
@@ -81,16 +83,28 @@ def read_trace(path: Path) -> Trace:
     table = _read_body(body, body_line, path)
     _check_rows(table, len(sizes), body_line, path)
     rows = {name: table[:, COLUMNS.index(name)].astype(np.int64) for name in _INTEGERS}
-    return make_trace(sizes, **rows)
+    chunk = next((int(found[1]) for entry in head if (found := _PREFILL.search(entry))), 0)
+    return make_trace(sizes, **rows, prefill=chunk)
 
 
 def make_trace(
-    expert_bytes: list[int], *, turn: Integers, phase: Integers, step: Integers, layer: Integers, expert: Integers
+    expert_bytes: list[int],
+    *,
+    turn: Integers,
+    phase: Integers,
+    step: Integers,
+    layer: Integers,
+    expert: Integers,
+    prefill: int = 0,
 ) -> Trace:
-    """A trace from its columns, rows in any order that keeps a layer's experts together in time."""
+    """A trace from its columns, rows in any order that keeps a layer's experts together in time.
+
+    Args:
+        prefill: tokens of a prompt that are computed at once; 0: all.
+    """
     per_layer = int(expert.max()) + 1 if len(expert) else 1
     _, used = np.unique(np.stack([turn, phase, step, layer], 1), axis=0, return_counts=True)
-    moment = np.where(phase == PREFILL, 0, step)  # a prompt is one moment
+    moment = np.where(phase == PREFILL, step // prefill if prefill else 0, step)  # of a prompt: which chunk
     order = np.lexsort((layer, moment, phase, turn))
     turn, phase, moment, layer, expert = (column[order] for column in (turn, phase, moment, layer, expert))
     token = np.ones(len(turn), bool)
