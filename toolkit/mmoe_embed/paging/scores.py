@@ -20,7 +20,7 @@ class WaitCache(Cache):
 
     SPEC.md 7.2 has the arithmetic, all of it in integers; `firmware/src/policy.c` does the same. The chance of a use is
     a decaying average of the uses, and more where the layer chose the expert at its last turn. It changes at the
-    layer's own turn only, so the waits of a layer's residents are kept in a row, and an eviction compares the rows' largest.
+    layer's own turn only, so the waits of a layer's residents are kept in a row; an eviction compares the rows' largest.
 
     Args:
         layers: sizes are (layers, experts of a layer), layer by layer.
