@@ -90,7 +90,7 @@ def _plan_probe(checkpoint: Checkpoint, board: Board, request: BuildRequest) -> 
     model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan)
     least = min(checkpoint.config.num_experts_per_tok + 1, plan.expert_count)
     if is_microcontroller(board) and plan.slots > least:
-        few = dataclasses.replace(request.plan, expert_slots=least)
+        few = dataclasses.replace(request.plan, expert_slots=least, workload=None)
         return choose_scheme(checkpoint, board, request.scheme, few)
     return model, plan
 

@@ -14,14 +14,17 @@ from mmoe_embed.errors import FitError, UsageError
 from mmoe_embed.experts import expert_page, image_size_bytes
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
 from mmoe_embed.image import Part, Region, fits, free_bytes, place_image
+from mmoe_embed.paging.choose import Choice, ExpertCost, Promise, Workload, choose_placement
+from mmoe_embed.paging.cost import expert_cost
 from mmoe_embed.paging.placement import Placement, check_placement
+from mmoe_embed.paging.replay import RUNTIME_POLICIES
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.storage import FlashModel, choose_storage, parse_flash_model
 from mmoe_embed.weights import build_weights
 
 FORMAT = 1
-POLICIES = ("wait", "lfu", "lru")  # of the runtime (SPEC.md 7.2)
+POLICIES = tuple(RUNTIME_POLICIES)  # the default first
 CHUNKS = (32, 16, 8, 4, 2)  # tokens of one pass, the best first; 1 is what remains
 MAX_CHUNK = 255
 _SLOTS_PER_LOST_SLOT = 10  # a larger chunk may cost one expert slot of so many
@@ -57,23 +60,26 @@ class PlanRequest:
     Attributes:
         expert_slots: None lets the planner fill the SRAM that is left; 0 computes experts in place.
         sram_bytes: use at most this much RAM in all; None is all that the board gives.
+        policy: None takes the first of `POLICIES`, or the best for the workload.
         paging: residents and the like; made for a known number of slots.
         storage: the board's driver of that name reads the experts; None is its first.
         flash_model: SPEED[:LATENCY][:blocking] of a modelled flash, see `storage.parse_flash_model`.
         timeline_events: events that the runtime keeps for a timeline; 8 bytes each.
         instruction_ns: virtual time of an instruction beside it; None is about a cycle of the core.
         chunk: tokens of a prompt that go through the model together; None takes the most that costs few expert slots.
+        workload: a routing trace to choose policy and paging for.
     """
 
     expert_slots: int | None = None
     sram_bytes: int | None = None
-    policy: str = "wait"
+    policy: str | None = None
     paging: Placement = Placement()
     storage: str | None = None
     flash_model: str | None = None
     instruction_ns: int | None = None
     chunk: int | None = None
     timeline_events: int = 0
+    workload: Workload | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +118,7 @@ class BoardPlan:
     expert_mode: str  # "none", "resident", "paged" or "in place"
     policy: str
     paging: Placement
+    promise: Promise | None  # of the trace it was planned for
     storage: str
     flash_model: FlashModel | None
     timeline_events: int
@@ -142,6 +149,8 @@ class BoardPlan:
             f"  experts    {self.expert_count:>9}    of {self.expert_bytes} B, {self.expert_mode}"
             + (f", {self.slots} slots, {self.policy}" if self.slots else ""),
         ]
+        if self.promise:
+            lines.append(f"  promise    {self.promise.summary()}")
         lines += [f"  {r.use:<10} {r.size_bytes:>9} B  in {r.memory}" for r in self.regions]
         lines.append(f"  SRAM       {self.sram_used_bytes:>9} B  used, {self.sram_free_bytes} B free")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
@@ -191,6 +200,12 @@ def plan_model(
     request, runtime = request or PlanRequest(), runtime or RuntimeBytes()
     if request.chunk is not None:
         return _plan_chunk(model, board, request, runtime, request.chunk)
+    plan = _search_chunk(model, board, dataclasses.replace(request, workload=None), runtime)
+    return plan if request.workload is None else _plan_chunk(model, board, request, runtime, plan.chunk)
+
+
+def _search_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: RuntimeBytes) -> BoardPlan:
+    """The largest chunk that costs few expert slots."""
     smallest = _plan_chunk(model, board, request, runtime, 1)
     for chunk in (chunk for chunk in CHUNKS if chunk <= model.config.max_position_embeddings):
         with contextlib.suppress(FitError, UsageError):
@@ -203,7 +218,7 @@ def plan_model(
 
 def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: RuntimeBytes, chunk: int) -> BoardPlan:
     config = model.config
-    if request.policy not in POLICIES:
+    if request.policy not in (None, *POLICIES):
         raise UsageError(f"unknown policy {request.policy!r}; supported: {', '.join(POLICIES)}")
     storage = choose_storage(board, request.storage)
     flash = parse_flash_model(request.flash_model, request.instruction_ns, board) if request.flash_model else None
@@ -259,14 +274,15 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
             try_=f"--sram {fixed + (config.num_experts_per_tok + 1) * expert_bytes}",
         )
     pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
-    in_place = mapped and board.memory_for("experts").xip
+    in_place = bool(page) and mapped and board.memory_for("experts").xip
     spare = None if limit is None else limit - fixed
     slots, notes = _choose_slots(board, request, pages, parts, spare, in_place=in_place)
-    check_placement(request.paging, config, slots, mapped=bool(page) and in_place)
+    choice = _choose_paging(request, config, slots, expert_cost(board, expert_bytes, flash, in_place=in_place))
+    check_placement(choice.placement, config, slots, mapped=in_place)
     if slots:
         parts.append(pages.part(slots))
     regions = place_image(board, parts, advice)
-    notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, request.policy)
+    notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, choice.policy)
     spans = graph.lifetimes()
     buffers = tuple(
         ArenaBuffer(
@@ -300,8 +316,9 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         expert_bytes,
         slots,
         mode,
-        request.policy,
-        request.paging,
+        choice.policy,
+        choice.placement,
+        choice.promise,
         storage.driver,
         flash,
         request.timeline_events,
@@ -408,6 +425,15 @@ def _choose_slots(
             try_=f"--expert-slots {most}" if most >= least else f"--sram with {short} B more, or a larger board",
         )
     return wanted, []
+
+
+def _choose_paging(request: PlanRequest, config: ModelConfig, slots: int, cost: ExpertCost) -> Choice:
+    """The user's policy and placement, or those that suit the workload best."""
+    count = config.num_hidden_layers * config.num_experts
+    if request.workload is None or not 0 < slots < count:
+        return Choice(request.policy or POLICIES[0], request.paging, None)
+    prefetch = request.paging.prefetch
+    return choose_placement(request.workload, config, slots, cost, policy=request.policy, prefetch=prefetch)
 
 
 def _note_cycle(slots: int, count: int, cycle: int, policy: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mmoe_embed.paging.promise import PagingReport, compare_promise
 from mmoe_embed.performance import Performance, measure_performance
 from mmoe_embed.serial.client import MAX_PREFILL, BoardClient
 from mmoe_embed.serial.replies import Identity, KernelTest, LayerStatistics, OpProfile, Statistics, Step
@@ -85,6 +86,7 @@ class Comparison:
     first_difference: Difference | None
     ticks: tuple[int, ...]  # of every step
     golden_crcs: tuple[tuple[int, ...], ...]  # CRC-32 of the golden's logits: every step of every prompt
+    in_place_uses: int = 0  # of experts that the plan leaves in flash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Report:
     performance: Performance
     op_names: tuple[str, ...]
     retries: int
+    paging: PagingReport | None
 
     @property
     def ok(self) -> bool:
@@ -139,10 +142,18 @@ def draw_prompts(
 
 
 def compare_steps(
-    client: BoardClient, golden: Model, prompts: Sequence[Prompt], on_step: Callable[[], None] = lambda: None
+    client: BoardClient,
+    golden: Model,
+    prompts: Sequence[Prompt],
+    on_step: Callable[[], None] = lambda: None,
+    in_place: NDArray[np.bool_] | None = None,
 ) -> Comparison:
-    """Feed the same tokens to the board and to the golden, compare every logit and every route."""
-    steps = equal_logits = equal_routes = equal_argmax = 0
+    """Feed the same tokens to the board and to the golden, compare every logit and every route.
+
+    Args:
+        in_place: bool (layers, experts), those that the board computes where they lie; None: none.
+    """
+    steps = equal_logits = equal_routes = equal_argmax = in_place_uses = 0
     first: Difference | None = None
     ticks = []
     crcs: list[tuple[int, ...]] = []
@@ -159,12 +170,24 @@ def compare_steps(
             equal_logits += differing.size == 0
             equal_argmax += step.argmax == int(np.argmax(expected))
             equal_routes += np.array_equal(client.routes().experts, golden.routes)
+            if in_place is not None:
+                in_place_uses += int(np.take_along_axis(in_place, golden.routes.astype(np.int64), 1).sum())
             ticks.append(step.ticks)
             own.append(zlib.crc32(expected.tobytes()))
             steps += 1
             on_step()
         crcs.append(tuple(own))
-    return Comparison(steps, len(prompts), equal_logits, equal_routes, equal_argmax, first, tuple(ticks), tuple(crcs))
+    return Comparison(
+        steps,
+        len(prompts),
+        equal_logits,
+        equal_routes,
+        equal_argmax,
+        first,
+        tuple(ticks),
+        tuple(crcs),
+        in_place_uses,
+    )
 
 
 def prefill_matches(
@@ -222,7 +245,7 @@ def validate_board(
     identity = client.identify()
     kernels = client.test_kernels()
     client.reset(empty_slots=True, clear_statistics=True)
-    comparison = compare_steps(client, golden, prompts, on_step)
+    comparison = compare_steps(client, golden, prompts, on_step, _find_in_place(plan, identity))
     statistics, layers, profile = client.statistics(), client.layers(), client.profile()
     texts = [prompt for prompt in prompts if prompt.text is not None]
     prefill_check = _check_prefill(client, prompts, comparison)
@@ -248,6 +271,7 @@ def validate_board(
         performance=performance,
         op_names=tuple(op_names),
         retries=client.link.retries,
+        paging=compare_promise(plan, statistics, comparison.in_place_uses, identity.tick_hz),
     )
 
 
@@ -255,6 +279,15 @@ def _check_kernels(kernels: Sequence[KernelTest]) -> Check:
     wrong = [f"{test.name} gave {test.crc:08x}, must give {test.expected:08x}" for test in kernels if not test.ok]
     detail = f"{len(kernels) - len(wrong)} of {len(kernels)}" + (f"; {', '.join(wrong)}" if wrong else "")
     return Check("kernels", not wrong, detail)
+
+
+def _find_in_place(plan: Mapping[str, Any], identity: Identity) -> NDArray[np.bool_] | None:
+    numbers = plan.get("paging", {}).get("in_place", ())
+    if not numbers:
+        return None
+    found = np.zeros(identity.layers * identity.experts, np.bool_)
+    found[list(numbers)] = True
+    return found.reshape(identity.layers, identity.experts)
 
 
 def _check_comparison(comparison: Comparison) -> Iterator[Check]:

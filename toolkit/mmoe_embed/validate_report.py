@@ -46,6 +46,8 @@ def render_report(report: Report, board: Board, flash: FlashModel | None = None)
             f"{', the core waits for it' if flash.blocking else ''}; an instruction takes {flash.instruction_ns} ns"
         )
     lines += _describe_loads(report, board)
+    if report.paging:
+        lines.append(report.paging.summary())
     stack = "stack not measured on this board"
     if statistics.stack_bytes:
         stack = f"stack {statistics.stack_used} of {statistics.stack_bytes} B"

@@ -26,6 +26,7 @@ VERBS = {
     "boards": "list and show the boards",
     "doctor": "say what is installed, what is missing, and how to get it",
     "trace": "record which experts a board uses",
+    "profile": "show what a board computed, read and waited for",
     "simulate": "replay a routing trace through the cache policies",
     "demo": "the whole road in one go: build, flash, validate, prompt",
 }

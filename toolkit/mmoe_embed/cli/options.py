@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from mmoe_embed.errors import UsageError
+from mmoe_embed.paging.choose import read_workload
 from mmoe_embed.plan import MAX_CHUNK, POLICIES, PlanRequest
 
 
@@ -67,9 +68,14 @@ plan_options = _stack(
     click.option(
         "--policy",
         type=click.Choice(POLICIES),
-        default="wait",
-        show_default=True,
-        help="Which expert a full cache drops.",
+        help="Which expert a full cache drops. Default: wait, or the best for --trace.",
+    ),
+    click.option(
+        "--trace",
+        "workload",
+        type=click.Path(path_type=Path),
+        metavar="CSV",
+        help="A routing trace of `mmoe-embed trace`: policy, residents and the like are chosen for it.",
     ),
     click.option(
         "--prefill-chunk",
@@ -103,9 +109,9 @@ storage_options = _stack(
 )
 
 
-def plan_request(**options: Any) -> PlanRequest:
+def plan_request(workload: Path | None, **options: Any) -> PlanRequest:
     """The planner's request from the plan options."""
-    return PlanRequest(**options)
+    return PlanRequest(**options, workload=read_workload(workload) if workload else None)
 
 
 def check_output(path: Path) -> Path:

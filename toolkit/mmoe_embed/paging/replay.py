@@ -33,7 +33,7 @@ POLICIES = {
 # What the runtime calls a policy, and its name here; both decide alike (SPEC.md 7.2).
 RUNTIME_POLICIES = {"wait": "wait", "lfu": "lfu-aged", "lru": "lru"}
 
-_Batch = tuple[int, list[int], bool]
+Batch = tuple[int, list[int], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Replayer:
         return numbers
 
 
-def list_batches(trace: Trace) -> list[_Batch]:
+def list_batches(trace: Trace) -> list[Batch]:
     """(layer, experts, whether a token starts), in order."""
     experts, starts = trace.experts.tolist(), trace.starts.tolist()
     batches = [experts[start:end] for start, end in itertools.pairwise(starts)]

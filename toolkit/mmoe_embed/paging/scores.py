@@ -20,7 +20,7 @@ class WaitCache(Cache):
 
     SPEC.md 7.2 has the arithmetic, all of it in integers; `firmware/src/policy.c` does the same. The chance of a use is
     a decaying average of the uses, and more where the layer chose the expert at its last turn. It changes at the
-    layer's own turn only, so the waits of a layer's residents are kept in a row; an eviction compares the rows' largest.
+    layer's own turn only, so the waits of its residents are kept in a row; an eviction compares the rows' largest.
 
     Args:
         layers: sizes are (layers, experts of a layer), layer by layer.
@@ -89,8 +89,8 @@ class DefaultCache(Cache):
     Each policy runs as a shadow: its counters and one bit per expert, no expert bytes. What is evicted is always
     something that the leader does not hold, the oldest of these first, so the content drifts to the leader's without a
     read of its own. A policy takes over when its hits ahead of the leader, token by token, sum up to more than a few,
-    and to half of what chance alone would give (the root of the sum of their squares); both sums decay. All arithmetic
-    is in integers. Shadows: expected wait, which leads at first, LFU, LRU, and MRU for loops.
+    and to what chance alone would give (the root of the sum of their squares); both sums decay. All arithmetic is in
+    integers. Shadows: expected wait, which leads at first, LFU, LRU, and MRU for loops.
     """
 
     HORIZON_SHIFT = 7  # tokens: 2**7
@@ -146,7 +146,7 @@ class DefaultCache(Cache):
             self._new[number] = 0
         best = max(range(len(leads)), key=leads.__getitem__)
         lead = leads[best]
-        if lead < self.LEAST_LEAD << _LEAD_SHIFT or 4 * lead * lead < noise[best] << _LEAD_SHIFT:
+        if lead < self.LEAST_LEAD << _LEAD_SHIFT or lead * lead < noise[best] << _LEAD_SHIFT:
             return
         self._leader = best
         against = noise[best]

@@ -1,0 +1,86 @@
+"""A plan's promise beside what the board did: hit rate, reads and stall of a token."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mmoe_embed.serial.client import Statistics
+
+TOLERANCE = 0.1  # of the promised hit rate
+
+
+@dataclasses.dataclass(frozen=True)
+class PagingReport:
+    """Predicted and measured, side by side; predictions are None without a promise, or without a bandwidth.
+
+    Attributes:
+        hit_rate: 0..1, of uses served from a slot.
+        stall_us_per_token: measured by the board's clock, which is virtual time on an emulated one; predicted as if
+            every read were waited for.
+        warning: what to do where the board is more than `TOLERANCE` off its promise; empty where it is not.
+    """
+
+    predicted_hit_rate: float | None
+    hit_rate: float
+    predicted_misses_per_token: float | None
+    misses_per_token: float
+    predicted_stall_us_per_token: float | None
+    stall_us_per_token: float
+    warning: str
+
+    def summary(self) -> str:
+        """Lines for a person: measured, then predicted."""
+        lines = [
+            f"paging      measured {100 * self.hit_rate:.1f} % hits, {self.misses_per_token:.1f} reads and"
+            f" {self.stall_us_per_token:,.0f} us of stall a token by the board's clock"
+        ]
+        if self.predicted_hit_rate is not None:
+            stall = self.predicted_stall_us_per_token
+            known = (
+                "stall not predicted: the board file has no bandwidth" if stall is None else f"{stall:,.0f} us at most"
+            )
+            lines.append(
+                f"            planned  {100 * self.predicted_hit_rate:.1f} % hits,"
+                f" {self.predicted_misses_per_token:.1f} reads a token, {known}"
+            )
+        if self.warning:
+            lines.append(f"WARNING     {self.warning}")
+        return "\n".join(lines)
+
+
+def compare_promise(
+    plan: Mapping[str, Any], statistics: Statistics, in_place_uses: int, tick_hz: int
+) -> PagingReport | None:
+    """What the board's counters say of the plan's promise; None where no expert was read or asked for from a slot.
+
+    Args:
+        plan: plan.json.
+        statistics: of the board, whose hits include uses in place.
+        in_place_uses: how many those were.
+        tick_hz: of the statistics.
+    """
+    uses, steps = statistics.hits + statistics.misses, statistics.steps
+    if plan.get("expert_mode") != "paged" or not uses or not steps or not tick_hz:
+        return None
+    rate = (statistics.hits - in_place_uses) / uses
+    promise = plan.get("promise") or {}
+    return PagingReport(
+        promise.get("hit_rate"),
+        rate,
+        promise.get("misses_per_token"),
+        statistics.misses / steps,
+        promise.get("stall_us_per_token"),
+        1e6 * statistics.stall_ticks / steps / tick_hz,
+        _warn(rate, promise),
+    )
+
+
+def _warn(rate: float, promise: Mapping[str, Any]) -> str:
+    promised = promise.get("hit_rate")
+    if promised is None or abs(rate - promised) <= TOLERANCE * promised:
+        return ""
+    off = 100 * (rate - promised) / promised if promised else float("inf")
+    return (
+        f"the board hits {100 * rate:.1f} %, its plan promised {100 * promised:.1f} % ({off:+.0f} %): these requests"
+        f" are not like those of {promise['trace']}; record a trace of them (mmoe-embed trace) and build with --trace"
+    )
