@@ -17,7 +17,7 @@ from mmoe_embed.paging.replay import RUNTIME_POLICIES, Batch, list_batches
 from mmoe_embed.paging.trace import Trace, read_trace
 
 _SHARES = (0.25, 0.5, 0.75, 1.0)  # of the slots, or of the experts, that are tried as residents or in place
-_LEAST_GAIN = 0.01  # a more special plan must stall so much less
+_LEAST_GAIN = 0.01  # a more special plan must stall less by more than this
 
 
 Uses = npt.NDArray[np.int64]  # (layers, experts)
@@ -141,14 +141,13 @@ def choose_placement(
     batches = _renumber(trace, experts)
     half = _second_half(batches)
     learned, whole = (_count_uses(part, config) for part in (batches[:half], batches))
-    best: tuple[float, str, _Plan, _Outcome] | None = None
-    for name, plan in _list_candidates(config, slots, cost, policy):
-        outcome = _judge(batches, half, name, config, slots, plan.make(learned))
-        stall = outcome.stall(cost)
-        if best is None or stall < best[0] * (1 - _LEAST_GAIN):
-            best = (stall, name, plan, outcome)
-    assert best is not None
-    _, name, plan, outcome = best
+    candidates = [
+        (name, plan, _judge(batches, half, name, config, slots, plan.make(learned)))
+        for plan in _list_plans(config, slots, cost)
+        for name in (RUNTIME_POLICIES if policy is None else (policy,))
+    ]
+    enough = (1 + _LEAST_GAIN) * min(outcome.stall(cost) for _, _, outcome in candidates)
+    name, plan, outcome = next(found for found in candidates if found[2].stall(cost) <= enough)
     placement = dataclasses.replace(plan.make(whole), prefetch=prefetch)
     cycle = config.num_hidden_layers * config.num_experts_per_tok
     promise = Promise(
@@ -207,28 +206,24 @@ def _spread(uses: Uses) -> npt.NDArray[np.float64]:
     return spread
 
 
-def _list_candidates(
-    config: ModelConfig, slots: int, cost: ExpertCost, policy: str | None
-) -> Iterator[tuple[str, _Plan]]:
-    """The plain plans first; a later one must be better to be taken."""
+def _list_plans(config: ModelConfig, slots: int, cost: ExpertCost) -> Iterator[_Plan]:
+    """The plainest first: it is taken where none is better."""
     layers, count = config.num_hidden_layers, config.num_hidden_layers * config.num_experts
     least = config.num_experts_per_tok + 1
-    for name in RUNTIME_POLICIES if policy is None else (policy,):
-        yield name, _Plan()
-    name = policy or next(iter(RUNTIME_POLICIES))
+    yield _Plan()
     for share in _SHARES:
         if residents := int(share * (slots - least)):
-            yield name, _Plan(residents=residents)
+            yield _Plan(residents=residents)
     if slots >= layers * least:
         for split in ("even", "demand"):
-            yield name, _Plan(split=split, slots=slots, least=least)
+            yield _Plan(split=split, slots=slots, least=least)
     if cost.in_place_us is None:
         return
-    yield name, _Plan(residents=slots, in_place=count - slots)
+    yield _Plan(residents=slots, in_place=count - slots)
     for share in _SHARES[:-1]:
         in_place = int(share * (count - slots))
-        for residents in {0, int(share * (slots - least))}:
-            yield name, _Plan(residents=residents, in_place=in_place)
+        for residents in sorted({0, int(share * (slots - least))}):
+            yield _Plan(residents=residents, in_place=in_place)
 
 
 def _judge(
