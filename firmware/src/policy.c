@@ -15,7 +15,8 @@ static struct {
     uint16_t *expert_uses; /* of LFU the number of uses, of the expected wait the chance, bit 0: used at its layer's last turn */
     uint32_t uses;         /* of experts, so far: the clock of mmoe_slot.used */
     uint32_t turn;         /* the clock when the present layer's turn began */
-    uint32_t layer;
+    uint32_t layer;        /* the present one, or the last one */
+    uint8_t in_turn;       /* 1: it has begun in this token */
     uint32_t tokens; /* since the last ageing */
 } policy;
 
@@ -28,19 +29,23 @@ void mmoe_policy_open(const mmoe_model *model, const mmoe_memory *memory) {
 
 void mmoe_policy_forget(void) {
     policy.uses = policy.turn = policy.layer = policy.tokens = 0;
+    policy.in_turn = 0;
     memset(policy.expert_uses, 0, sizeof policy.expert_uses[0] * expert_count());
 }
 
 void mmoe_policy_begin_token(void) {
+    policy.in_turn = 0;
     if (policy.model->policy != MMOE_POLICY_LFU || ++policy.tokens < AGEING_TOKENS) return;
     policy.tokens = 0;
     for (uint32_t e = 0; e < expert_count(); e++) policy.expert_uses[e] >>= 1;
 }
 
 void mmoe_policy_begin_layer(uint32_t layer) {
+    const int goes_on = policy.in_turn && layer == policy.layer; /* a chunk of a prompt, group after group of its experts */
     policy.turn = policy.uses;
     policy.layer = layer;
-    if (policy.model->policy != MMOE_POLICY_WAIT) return;
+    policy.in_turn = 1;
+    if (goes_on || policy.model->policy != MMOE_POLICY_WAIT) return;
     uint16_t *chance = policy.expert_uses + layer * policy.model->experts;
     for (uint32_t e = 0; e < policy.model->experts; e++) chance[e] = (uint16_t)((chance[e] - (chance[e] >> DECAY_SHIFT)) & ~1);
 }

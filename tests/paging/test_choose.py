@@ -22,8 +22,7 @@ from mmoe_embed.paging.promise import compare_promise
 from mmoe_embed.paging.replay import RUNTIME_POLICIES, Replayer, list_batches
 from mmoe_embed.paging.trace import Trace
 from mmoe_embed.plan import PlanRequest
-from mmoe_embed.serial.client import Statistics
-
+from mmoe_embed.serial.replies import Statistics
 
 UNKNOWN = ExpertCost()
 
@@ -103,7 +102,7 @@ def test_choice_refuses_a_trace_of_another_model() -> None:
 
 def test_expert_cost_needs_a_bandwidth() -> None:
     board = load_board("qemu_mps2_an386")
-    assert expert_cost(board, 4000, in_place=True) == ExpertCost()
+    assert expert_cost(board, 4000, None, in_place=True) == ExpertCost()
 
 
 STATISTICS = Statistics(100, 600, 400, 0, 400 * 64, 5000, 0, 0, 0, 0, 8000, 100, 0, 0)

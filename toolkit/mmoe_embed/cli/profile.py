@@ -31,8 +31,8 @@ def command(
 ) -> Result:
     """Answer PROMPT on the board that runs BUILD, and show what it computed, read and waited for in its last steps.
 
-    The build must record a timeline: `mmoe-embed build --timeline EVENTS`. Times are by the board's clock, which is virtual
-    on an emulated board.
+    The build must record a timeline: `mmoe-embed build --timeline EVENTS`. Times are by the board's clock, which is
+    virtual on an emulated board.
     """
     folder = load_build(build)
     if not folder.plan.get("timeline_events"):

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mmoe_embed.serial.client import Statistics
+from mmoe_embed.serial.replies import Statistics
 
 TOLERANCE = 0.1  # of the promised hit rate
 

@@ -11,7 +11,8 @@ import numpy as np
 from mmoe_embed.errors import MismatchError, ToolkitError
 from mmoe_embed.golden import Golden
 from mmoe_embed.paging.trace import COLUMNS, DECODE, PREFILL
-from mmoe_embed.serial.client import BoardClient, Routes
+from mmoe_embed.serial.client import BoardClient
+from mmoe_embed.serial.replies import Routes
 from mmoe_embed.weights import build_weights
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmoe_embed.errors import ToolkitError
-from mmoe_embed.serial.client import Event
+from mmoe_embed.serial.replies import Event
 
 SHARED = 0xFFFF  # argument of the shared expert's events
 STEP, OP_ENDED = 1, 2
@@ -129,7 +129,8 @@ def to_svg(spans: Sequence[Span], title: str) -> str:
     scale = (_WIDTH - _LEFT - 10) / length
     height = 34 + len(LANES) * (_ROW + _GAP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}"'
+        ' font-family="sans-serif" font-size="11">',
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="4" y="16" font-size="13">{_escape(title)}</text>',
     ]
