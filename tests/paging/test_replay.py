@@ -52,7 +52,7 @@ def test_default_is_never_behind_lru_and_lfu_and_beats_both_on_the_recorded_trac
 @pytest.mark.parametrize("seed", [1])
 def test_default_is_never_behind_lru_and_lfu_on_synthetic_traces(kind: str, seed: int) -> None:
     replayer = Replayer(route(KINDS[kind](seed), prompt=10))
-    for slots in (4, 16, 32, 64, 128, 192, LAYERS * EXPERTS):
+    for slots in (4, 12, 16, 32, 64, 128, 192, LAYERS * EXPERTS):
         default, lru, lfu = (replayer.replay(name, slots * SIZE).decode_hit_rate for name in ("default", "lru", "lfu"))
         assert default >= max(lru, lfu) - 0.005, slots
         assert default > 0, slots
@@ -168,10 +168,3 @@ def test_describe_cycle_warns_below_one_token_only() -> None:
     assert trace.cycle_bytes == cycle
     assert describe_cycle(trace, cycle) == ""
     assert "1 B short" in describe_cycle(trace, cycle - 1)
-
-
-@pytest.mark.xfail(strict=True, reason="0.9 points behind LFU: three slots a layer, skewed use")
-def test_default_is_never_behind_lfu_at_three_slots_a_layer() -> None:
-    replayer = Replayer(route(KINDS["skewed"](1), prompt=10))
-    default, lfu = (replayer.replay(name, 12 * SIZE).decode_hit_rate for name in ("default", "lfu"))
-    assert default >= lfu - 0.005
