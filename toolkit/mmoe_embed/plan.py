@@ -63,6 +63,7 @@ class PlanRequest:
         timeline_events: events that the runtime keeps for a timeline; 8 bytes each.
         instruction_ns: virtual time of an instruction beside it; None is about a cycle of the core.
         chunk: tokens of a prompt that go through the model together; None takes the most that costs few expert slots.
+        other_ram_bytes: what the rest of the firmware takes, beside the runtime's own data.
     """
 
     expert_slots: int | None = None
@@ -74,6 +75,7 @@ class PlanRequest:
     instruction_ns: int | None = None
     chunk: int | None = None
     timeline_events: int = 0
+    other_ram_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +230,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     if not runtime.measured:
         runtime = _estimate_data(runtime, config, len(graph.ops), request.timeline_events)
     runtime = dataclasses.replace(runtime, data=runtime.data + _TOKEN_BYTES * chunk)
+    runtime = dataclasses.replace(runtime, data=runtime.data + request.other_ram_bytes)
 
     page = expert_page(model)
     count = config.num_hidden_layers * config.num_experts

@@ -103,6 +103,16 @@ storage_options = _stack(
 )
 
 
+other_ram_option = click.option(
+    "--other-ram",
+    "other_ram_bytes",
+    type=ByteCount(),
+    default=0,
+    metavar="BYTES",
+    help="SRAM that the rest of the firmware takes where the model is only a part of it.",
+)
+
+
 def plan_request(**options: Any) -> PlanRequest:
     """The planner's request from the plan options."""
     return PlanRequest(**options)
