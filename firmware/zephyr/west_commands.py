@@ -91,8 +91,8 @@ class Build(_Command):
     """Builds a Zephyr application with `west build`.
 
     mmoe_embed_model() in its CMakeLists.txt emits and links the model; --model CHECKPOINT stands for the checkpoint
-    named there. Without an APPLICATION and a CMakeLists.txt here, the sample of mmoe-embed is built, which serves a host
-    on the console. Every other option is `west build`'s, and so is what follows `--`.
+    named there. Without an APPLICATION and a CMakeLists.txt here, the sample of mmoe-embed is built, which serves a
+    host on the console. Every other option is `west build`'s, and so is what follows `--`.
     """
 
     name = "mmoe-build"

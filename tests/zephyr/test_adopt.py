@@ -66,7 +66,7 @@ def test_adopt_refuses_a_stack_that_is_too_small(checkpoint: Path, tmp_path: Pat
     build_id = json.loads((tmp_path / "emitted.json").read_text())["build_id"]
     words = ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(build_id))
     (tmp_path / "deep.c").write_text(
-        f"const unsigned char id[] = {{{words}}}; void mmoe_port_write(void *);\n"
+        f"const volatile unsigned char id[] = {{{words}}}; void mmoe_port_write(void *);\n"
         "void mmoe_main_receive(void) { char room[4000]; mmoe_port_write(room); }\n"
         "void mmoe_port_write(void *p) { (*(void (**)(void))p)(); }\n"  # a driver's pointer: not followed
         "int main(void) { mmoe_main_receive(); return id[0]; }\n"

@@ -6,12 +6,8 @@ from typing import Any
 
 from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolchainError
-<<<<<<< HEAD
-from mmoe_embed.resources import firmware_dir
-from mmoe_embed.storage import FlashModel, choose_storage
-=======
 from mmoe_embed.resources import firmware_dir, read_source_rules
->>>>>>> 63d7203 (Zephyr module: model as a build step, board from devicetree, west commands, adopted images)
+from mmoe_embed.storage import FlashModel, choose_storage
 from mmoe_embed.toolchain import is_microcontroller
 
 
@@ -30,7 +26,11 @@ class Port:
     indirect_calls: dict[str, tuple[str, ...]]
 
 
-<<<<<<< HEAD
+def indirect_calls() -> dict[str, tuple[str, ...]]:
+    """Callees behind function pointers, by caller."""
+    return {caller: tuple(callees) for caller, callees in read_source_rules()["indirect_calls"].items()}
+
+
 def describe_port(
     board: Board,
     version: str,
@@ -39,14 +39,6 @@ def describe_port(
     *,
     timeline: bool = False,
 ) -> Port:
-=======
-def indirect_calls() -> dict[str, tuple[str, ...]]:
-    """Callees behind function pointers, by caller."""
-    return {caller: tuple(callees) for caller, callees in read_source_rules()["indirect_calls"].items()}
-
-
-def describe_port(board: Board, version: str) -> Port:
->>>>>>> 63d7203 (Zephyr module: model as a build step, board from devicetree, west commands, adopted images)
     """Files and flags of a board.
 
     Args:
