@@ -19,11 +19,12 @@ def list_sources(kernel_folders: list[str]) -> dict[str, list[Path | str]]:
     names = sorted(file.name for file in (KERNELS / "reference").glob("*.c"))
     kernels = [next(folder / name for folder in folders if (folder / name).is_file()) for name in names]
     of_the_model = _find([*rules["of_the_model"], *target["of_the_model"]])
-    # flash_mapped.c is a choice here, not a part of every image
-    core = [file for file in _find(rules["always"]) if file.parent.name == "src" and file not in of_the_model]
+    core = [file for file in _find(rules["always"]) if file not in of_the_model]
     return {
         "MMOE_SOURCES": [*core, *kernels, *_find(target["files"])],
         "MMOE_MODEL_SOURCES": list(of_the_model),
+        "MMOE_MAPPED_SOURCES": _find(rules["storage"]["mapped"]["files"]),
+        "MMOE_FLASH_MAP_SOURCES": _find(rules["storage"]["zephyr"]["files"]),
         "MMOE_INCLUDES": [*(FIRMWARE / path for path in (*rules["include"], *target["include"])), KERNELS / "include"],
         "MMOE_PRIVATE_INCLUDES": [FIRMWARE / "src", *folders],
         "MMOE_NUMERIC_FLAGS": rules["numeric_flags"],

@@ -26,7 +26,7 @@ ConsoleDriver = Literal[
     "cmsdk-uart", "stm32-usart", "stm32-usart-v2", "nrf-uart", "nrf-uarte", "nrf54l-uarte", "pl011", "rp2350-uart",
     "ambiq-uart", "lpuart", "max32-uart", "16550", "zephyr", "host",
 ]  # fmt: skip
-StorageDriver = Literal["mapped", "pl081", "file"]
+StorageDriver = Literal["mapped", "pl081", "file", "zephyr"]
 RunnerName = Literal["host", "qemu", "pyocd", "openocd", "jlink", "west"]
 
 
@@ -114,7 +114,7 @@ class Storage(_Table, frozen=True, kw_only=True):
     @property
     def mapped(self) -> bool:
         """Whether the image also lies in the address space."""
-        return self.driver != "file"
+        return self.driver not in ("file", "zephyr")
 
 
 class Clock(_Table, frozen=True, kw_only=True):

@@ -122,8 +122,11 @@ def describe_board(tree: dtlib.DT, config: str, zephyr_board: str, name: str, qe
         f"fpu = {json.dumps(_fpu(core, settings))}",
         f"isa = {json.dumps(_isa(core, settings))}",
     ]
-    for memory in find_memories(tree):
+    memories = find_memories(tree)
+    for memory in memories:
         lines += ["", *_render_memory(memory)]
+    if any(memory.kind == "nor" for memory in memories):
+        lines += ["", "[[storage]]", 'driver = "zephyr"', 'source = "chosen { mmoe,experts }, read by its driver"']
     lines += [
         "",
         "[console]",

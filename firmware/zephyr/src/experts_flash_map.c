@@ -8,15 +8,13 @@
 #include "mmoe_runtime.h"
 #include "port.h"
 
-/* The emitted model names the image; here it has no address. */
-__asm__(".global mmoe_expert_image\n.set mmoe_expert_image, 0\n");
-
 static const struct flash_area *area;
 static K_SEM_DEFINE(requested, 0, 1);
 static struct {
     void *dst;
     uint32_t offset, length;
 } request;
+static uint64_t ended;    /* written before done is */
 static atomic_t done = 1; /* as mmoe_port_read_done */
 
 static void read_pages(void *a, void *b, void *c) {
@@ -26,6 +24,7 @@ static void read_pages(void *a, void *b, void *c) {
     for (;;) {
         k_sem_take(&requested, K_FOREVER);
         const int error = flash_area_read(area, (off_t)request.offset, request.dst, request.length);
+        ended = mmoe_port_ticks();
         atomic_set(&done, error ? MMOE_E_PAGE_READ : 1);
     }
 }
@@ -54,3 +53,5 @@ mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
 }
 
 int mmoe_port_read_done(void) { return (int)atomic_get(&done); }
+uint32_t mmoe_port_read_progress(void) { return 0; }
+uint64_t mmoe_port_read_ended(void) { return ended; }
