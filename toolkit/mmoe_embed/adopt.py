@@ -17,7 +17,7 @@ from mmoe_embed.errors import FitError, MismatchError, ToolkitError
 from mmoe_embed.port import indirect_calls
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import boards_dir, package_dir, source_files
-from mmoe_embed.stack import bound_stack
+from mmoe_embed.stack import bound_stack, read_functions
 
 _EMITTED = "emitted.json"
 _DEPFILE = "emit.d"
@@ -144,4 +144,5 @@ def _bound(elf: Path) -> int:
     with elf.open("rb") as stream:
         if ELFFile(stream)["e_machine"] != "EM_ARM":
             return 0
-    return max(bound_stack(elf, entry, indirect_calls(), leaves=_PORT) for entry in _ENTRIES)
+    present = {function.name for function in read_functions(elf).values()}.intersection(_ENTRIES)
+    return max((bound_stack(elf, entry, indirect_calls(), leaves=_PORT) for entry in present), default=0)

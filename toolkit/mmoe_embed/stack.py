@@ -39,9 +39,7 @@ class Function:
     dynamic: bool = False
 
 
-def bound_stack(
-    elf: Path, entry: str, indirect: Mapping[str, tuple[str, ...]], leaves: str | None = None
-) -> int:
+def bound_stack(elf: Path, entry: str, indirect: Mapping[str, tuple[str, ...]], leaves: str | None = None) -> int:
     """Largest stack use from `entry`, without interrupts.
 
     Args:
@@ -51,7 +49,7 @@ def bound_stack(
         leaves: begin of the names of functions that are another's: their frames count, what they call does not.
 
     Returns:
-        bytes; 0 where the image has no such entry.
+        bytes.
 
     Raises:
         ToolchainError: there is no bound: recursion, a frame of variable size, or a call through a pointer that is
@@ -79,7 +77,7 @@ def bound_stack(
             depth[function.start] = function.frame_bytes + deepest
         return depth[function.start]
 
-    return max((visit(function, ()) for function in by_name.get(entry, ())), default=0)
+    return max(visit(function, ()) for function in by_name[entry])
 
 
 def read_functions(elf: Path) -> dict[int, Function]:
