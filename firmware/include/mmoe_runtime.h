@@ -177,6 +177,13 @@ const float *mmoe_logits(const mmoe_runtime *rt);        /* (vocab_size) */
 /* The firmware itself: starts the model, then answers requests for ever. A port calls it when it can receive and send. */
 void mmoe_main(void);
 
+/* The same in parts, for a port with a loop of its own, all of them on one thread: the start, once; a received byte, with
+ * what it completes; an answer to a text of the application's. An answer empties the context, as a prompt over serial does. */
+typedef void mmoe_on_text(const char *text, uint32_t length, void *user); /* a token's bytes, without a zero */
+void mmoe_main_start(void);
+void mmoe_main_receive(uint8_t byte);
+mmoe_status mmoe_main_answer(const char *text, uint32_t length, mmoe_on_text *on_text, void *user);
+
 /* --- what a port provides (firmware/ports) -------------------------------------------------------------------------------- */
 
 /* Starts to copy length bytes of the expert image at offset to dst; one at a time. dst belongs to the driver until

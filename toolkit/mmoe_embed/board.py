@@ -24,9 +24,9 @@ MemoryKind = Literal["tcm", "sram", "psram", "dram", "flash", "xip_flash", "nor"
 Use = Literal["text", "rodata", "experts", "data", "stack", "arena", "kv", "slots"]
 ConsoleDriver = Literal[
     "cmsdk-uart", "stm32-usart", "stm32-usart-v2", "nrf-uart", "nrf-uarte", "nrf54l-uarte", "pl011", "rp2350-uart",
-    "ambiq-uart", "lpuart", "max32-uart", "16550", "host",
+    "ambiq-uart", "lpuart", "max32-uart", "16550", "zephyr", "host",
 ]  # fmt: skip
-StorageDriver = Literal["mapped", "pl081", "file"]
+StorageDriver = Literal["mapped", "pl081", "file", "zephyr"]
 RunnerName = Literal["host", "qemu", "pyocd", "openocd", "jlink", "west"]
 
 
@@ -90,7 +90,10 @@ class Memory(_Table, frozen=True, kw_only=True):
 
 
 class Console(_Table, frozen=True, kw_only=True):
-    """The UART that carries the protocol of SPEC.md 8; a host program has a socket instead."""
+    """The UART that carries the protocol of SPEC.md 8; a host program has a socket instead.
+
+    Driver "zephyr": Zephyr drives it, a board of the devicetree that a Zephyr build made.
+    """
 
     driver: ConsoleDriver
     base: int | None = None
@@ -111,7 +114,7 @@ class Storage(_Table, frozen=True, kw_only=True):
     @property
     def mapped(self) -> bool:
         """Whether the image also lies in the address space."""
-        return self.driver != "file"
+        return self.driver not in ("file", "zephyr")
 
 
 class Clock(_Table, frozen=True, kw_only=True):
@@ -304,7 +307,7 @@ def _find_contradictions(board: Board, path: Path) -> Iterator[_Fault]:
         yield from _find_memory_faults(f"memory[{index}]", memory)
         if board.kind in ("hardware", "emulated"):
             yield from _find_overlaps(f"memory[{index}].base", memory, board.memory[:index])
-    if board.console.driver != "host":
+    if board.console.driver not in ("zephyr", "host"):
         for key in ("base", "rx_irq", "pclk_hz"):
             if getattr(board.console, key) is None:
                 yield "console", f"console driver {board.console.driver!r} needs {key}", f"add {key} = ..."

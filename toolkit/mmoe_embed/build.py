@@ -26,7 +26,7 @@ from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
 PROMPTS = "prompts.txt"
 _UNFINISHED = ".unfinished"  # in a folder whose build is under way, or was interrupted
-_STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
+STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
 _SLACK = 256  # sizes of a first link are rounded up to this, so that a second link settles
 
 
@@ -116,7 +116,7 @@ def _identify_inputs(request: BuildRequest, checkpoint: Checkpoint, board: Board
         checkpoint.config.to_json(),
         checkpoint.generation.to_json(),
         checkpoint.tokenizer,
-        _read_prompts(request.checkpoint).decode("utf-8", "replace"),
+        read_prompts(request.checkpoint).decode("utf-8", "replace"),
         repr(board),
         request.scheme,
         repr(request.plan),
@@ -127,7 +127,7 @@ def _identify_inputs(request: BuildRequest, checkpoint: Checkpoint, board: Board
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _read_prompts(checkpoint: Path) -> bytes:
+def read_prompts(checkpoint: Path) -> bytes:
     """An example's own requests, for `validate`; they lie beside its checkpoint folder."""
     file = checkpoint_folder(checkpoint).resolve().parent / PROMPTS
     return file.read_bytes() if file.is_file() else b""
@@ -185,7 +185,7 @@ def _round_up(n: int) -> int:
 def _measure(program: Program) -> RuntimeBytes:
     sizes = read_sizes(program.elf)
     return RuntimeBytes(
-        _round_up(sizes.text), _round_up(sizes.data), _round_up(_bound(program) + _STACK_MARGIN), measured=True
+        _round_up(sizes.text), _round_up(sizes.data), _round_up(_bound(program) + STACK_MARGIN), measured=True
     )
 
 
@@ -206,7 +206,7 @@ def _finish(
     quantized = folder / "quantized.safetensors"
     save_quantized(model, quantized)
     write_files({"arena.svg": draw_arena(model, plan.chunk).encode()}, folder / "gen")
-    prompts = _read_prompts(request.checkpoint)
+    prompts = read_prompts(request.checkpoint)
     write_files({PROMPTS: prompts} if prompts else {}, folder)
     sizes = read_sizes(program.elf)
     stack_bound = _bound(program) if plan.runtime_measured else 0

@@ -68,6 +68,7 @@ class PlanRequest:
         instruction_ns: virtual time of an instruction beside it; None is about a cycle of the core.
         chunk: tokens of a prompt that go through the model together; None takes the most that costs few expert slots.
         workload: a routing trace to choose policy and paging for.
+        other_ram_bytes: what the rest of the firmware takes, beside the runtime's own data.
     """
 
     expert_slots: int | None = None
@@ -80,6 +81,7 @@ class PlanRequest:
     chunk: int | None = None
     timeline_events: int = 0
     workload: Workload | None = None
+    other_ram_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +245,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     if not runtime.measured:
         runtime = _estimate_data(runtime, config, len(graph.ops), request.timeline_events)
     runtime = dataclasses.replace(runtime, data=runtime.data + _TOKEN_BYTES * chunk)
+    runtime = dataclasses.replace(runtime, data=runtime.data + request.other_ram_bytes)
 
     page = expert_page(model)
     count = config.num_hidden_layers * config.num_experts

@@ -1,13 +1,12 @@
 """What of `firmware/` a board compiles, with which macros: `firmware/sources.toml` applied to a board file."""
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolchainError
-from mmoe_embed.resources import firmware_dir
+from mmoe_embed.resources import firmware_dir, read_source_rules
 from mmoe_embed.storage import FlashModel, choose_storage
 from mmoe_embed.toolchain import is_microcontroller
 
@@ -25,6 +24,11 @@ class Port:
     system_includes: tuple[Path, ...]
     defines: tuple[str, ...]
     indirect_calls: dict[str, tuple[str, ...]]
+
+
+def indirect_calls() -> dict[str, tuple[str, ...]]:
+    """Callees behind function pointers, by caller."""
+    return {caller: tuple(callees) for caller, callees in read_source_rules()["indirect_calls"].items()}
 
 
 def describe_port(
@@ -48,7 +52,7 @@ def describe_port(
         ToolchainError: the firmware has no driver for the board's console.
     """
     root = firmware_dir()
-    rules = tomllib.loads((root / "sources.toml").read_text())
+    rules = read_source_rules()
     target = rules["target"]["cortex_m" if is_microcontroller(board) else "host"]
     console = rules["console"].get(board.console.driver)
     if console is None:
@@ -75,7 +79,7 @@ def describe_port(
         tuple(root / path for path in (*rules["include"], *target["include"])),
         tuple(root / path for path in target["system_include"]),
         tuple(defines),
-        {caller: tuple(callees) for caller, callees in rules["indirect_calls"].items()},
+        indirect_calls(),
     )
 
 

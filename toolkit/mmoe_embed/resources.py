@@ -1,10 +1,17 @@
 """Where the C sources and the board files are: inside the wheel, or in the checkout."""
 
 import hashlib
+import tomllib
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parents[1]
+
+
+def package_dir() -> Path:
+    """The Python package itself."""
+    return _PACKAGE
 
 
 def _folder(name: str) -> Path:
@@ -27,11 +34,25 @@ def boards_dir() -> Path:
     return _folder("boards")
 
 
+def read_source_rules() -> dict[str, Any]:
+    """firmware/sources.toml: what a target compiles, and how."""
+    return tomllib.loads((firmware_dir() / "sources.toml").read_text())
+
+
+def source_files() -> list[Path]:
+    """The C sources that go into images, and what says how they are built."""
+    return [
+        file
+        for root in (firmware_dir(), kernels_dir())
+        for file in sorted(root.rglob("*"))
+        if file.suffix in (".c", ".h", ".S", ".j2", ".toml")
+    ]
+
+
 def hash_sources() -> str:
     """sha256 over the C sources that go into every image."""
     digest = hashlib.sha256()
-    for root in (firmware_dir(), kernels_dir()):
-        for file in sorted(root.rglob("*")):
-            if file.suffix in (".c", ".h", ".S", ".j2", ".toml"):
-                digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    for file in source_files():
+        root = firmware_dir() if firmware_dir() in file.parents else kernels_dir()
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -39,13 +39,14 @@ class Function:
     dynamic: bool = False
 
 
-def bound_stack(elf: Path, entry: str, indirect: Mapping[str, tuple[str, ...]]) -> int:
+def bound_stack(elf: Path, entry: str, indirect: Mapping[str, tuple[str, ...]], leaves: str | None = None) -> int:
     """Largest stack use from `entry`, without interrupts.
 
     Args:
         elf: a linked Thumb image with symbols.
         entry: the function that starts on an empty stack.
         indirect: callees behind function pointers, by caller.
+        leaves: begin of the names of functions that are another's: their frames count, what they call does not.
 
     Returns:
         bytes.
@@ -65,6 +66,8 @@ def bound_stack(elf: Path, entry: str, indirect: Mapping[str, tuple[str, ...]]) 
             raise ToolchainError(f"recursion: {' -> '.join(f.name for f in (*path, function))}", at=str(elf))
         if function.dynamic:
             raise ToolchainError(f"the stack use of {function.name} is not bounded", at=str(elf))
+        if leaves and function.name.startswith(leaves):
+            return function.frame_bytes
         if function.through_pointer and function.name not in indirect:
             raise ToolchainError(f"{function.name} calls through a pointer, its callees are not known", at=str(elf))
         if function.start not in depth:

@@ -10,11 +10,10 @@ import sys
 
 from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolchainError, UsageError
+from mmoe_embed.resources import read_source_rules
 
 COMPILERS = ("gcc", "clang", "zig")
 
-# SPEC.md arithmetic, operation by operation: no contraction, no fast-math. -fno-math-errno: sqrt is one instruction.
-_NUMERIC = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 _CODE = ("-std=c11", "-O3", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common")
 
@@ -67,7 +66,8 @@ def find_toolchain(board: Board, compiler: str | None = None) -> Toolchain:
     for name in wanted:
         command, flags, link = makers[name]
         if _is_installed(command):
-            return Toolchain(name, command, (*_CODE, *_NUMERIC, *_WARNINGS, *flags), link)
+            numeric = read_source_rules()["numeric_flags"]
+            return Toolchain(name, command, (*_CODE, *numeric, *_WARNINGS, *flags), link)
     names = ", ".join(makers[name][0][0] if name != "zig" else "the ziglang wheel" for name in wanted)
     raise ToolchainError(
         f"no compiler for {board.name}: looked for {names}",

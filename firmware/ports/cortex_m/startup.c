@@ -11,17 +11,11 @@
 #endif
 
 enum { STACK_PAINT = 0x5AFE57AC };
-#define BOOTS_VALID 0x4D4D6F45u
 
 extern uint32_t __mmoe_stack_bottom[], __mmoe_stack_top[];
 extern uint32_t __mmoe_data_start[], __mmoe_data_end[];
 extern const uint32_t __mmoe_data_load[];
 extern uint32_t __mmoe_bss_start[], __mmoe_bss_end[];
-
-/* Kept over a reset where the memory is */
-static struct {
-    uint32_t valid, count, check;
-} boots __attribute__((section(".noinit")));
 
 void Reset_Handler(void);
 void fault_report(const uint32_t *frame);
@@ -90,17 +84,9 @@ static void prepare_memory(void) {
     for (volatile uint32_t *p = __mmoe_bss_start; p < __mmoe_bss_end; p++) *p = 0;
 }
 
-static void count_boot(void) {
-    if (boots.valid != BOOTS_VALID || boots.check != ~boots.count) boots.count = 0;
-    boots.count++;
-    boots.check = ~boots.count;
-    boots.valid = BOOTS_VALID;
-}
-
 __attribute__((used)) void Reset_Handler(void) {
     enable_core_features();
     prepare_memory();
-    count_boot();
     write_boot_registers();
     systick_start();
     uart_start();
@@ -113,7 +99,6 @@ static void Default_Handler(void) {
 }
 
 const char *mmoe_port_board(void) { return MMOE_BOARD; }
-uint32_t mmoe_port_boot_count(void) { return boots.count; }
 
 void mmoe_port_stack(uint32_t *reserved, uint32_t *used) {
     const volatile uint32_t *p = __mmoe_stack_bottom;

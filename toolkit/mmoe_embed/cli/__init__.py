@@ -16,6 +16,7 @@ VERBS = {
     "fit": "say which boards a model runs on",
     "emit": "write the model as C",
     "export": "write the model as an ExecuTorch program",
+    "adopt": "take an image that another build system linked",
     "build": "checkpoint to ELF: quantize, plan, emit, compile",
     "flash": "put a build on its board",
     "validate": "prove on the board that every logit has the golden's bits",

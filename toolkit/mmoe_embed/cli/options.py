@@ -109,6 +109,16 @@ storage_options = _stack(
 )
 
 
+other_ram_option = click.option(
+    "--other-ram",
+    "other_ram_bytes",
+    type=ByteCount(),
+    default=0,
+    metavar="BYTES",
+    help="SRAM that the rest of the firmware takes where the model is only a part of it.",
+)
+
+
 def plan_request(workload: Path | None, **options: Any) -> PlanRequest:
     """The planner's request from the plan options."""
     return PlanRequest(**options, workload=read_workload(workload) if workload else None)

@@ -13,6 +13,7 @@ from mmoe_embed.cli.options import (
     board_option,
     check_output,
     checkpoint_argument,
+    other_ram_option,
     plan_options,
     plan_request,
     scheme_option,
@@ -29,6 +30,7 @@ from mmoe_embed.plan import choose_scheme
 @scheme_option
 @plan_options
 @storage_options
+@other_ram_option
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Folder for plan.json and arena.svg.")
 def command(
     checkpoint: Path,

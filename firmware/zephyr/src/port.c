@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Clock, stack and name of the board, as the kernel knows them. */
+#include "mmoe_runtime.h"
+#include "port.h"
+
+uint64_t mmoe_port_ticks(void) {
+#ifdef CONFIG_TIMER_HAS_64BIT_CYCLE_COUNTER
+    return k_cycle_get_64();
+#else
+    /* A silence longer than the counter's 32 bits loses whole turns of it; no operation takes that long. */
+    static uint64_t last;
+    last += (uint32_t)(k_cycle_get_32() - (uint32_t)last);
+    return last;
+#endif
+}
+
+uint32_t mmoe_port_tick_hz(void) { return sys_clock_hw_cycles_per_sec(); }
+
+const char *mmoe_port_board(void) { return CONFIG_BOARD_TARGET; }
+
+/* The kernel paints stacks (CONFIG_INIT_STACKS); what is not painted any more was used. */
+void mmoe_port_stack(uint32_t *reserved, uint32_t *used) {
+    *reserved = *used = 0;
+#if defined(CONFIG_THREAD_STACK_INFO) && defined(CONFIG_INIT_STACKS)
+    size_t unused;
+    if (k_thread_stack_space_get(&mmoe_thread, &unused)) return;
+    *reserved = (uint32_t)mmoe_thread.stack_info.size;
+    *used = *reserved - (uint32_t)unused;
+#endif
+}

@@ -1,0 +1,131 @@
+"""A board out of a devicetree: memories, partitions, disagreements with the board file; no Zephyr tree is needed."""
+
+from pathlib import Path
+
+import pytest
+import trees
+
+from mmoe_embed.board import load_board, parse_board
+from mmoe_embed.cli import main
+from mmoe_embed.devicetree import compare_memories, describe_board, find_memories, read_devicetree
+from mmoe_embed.errors import ToolkitError
+
+CONFIG = """
+CONFIG_SOC="an547"
+CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC=25000000
+CONFIG_FPU=y
+CONFIG_CPU_HAS_FPU_DOUBLE_PRECISION=y
+CONFIG_ARMV8_M_DSP=y
+CONFIG_ARMV8_1_M_MVEI=y
+CONFIG_ARMV8_1_M_MVEF=y
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "zephyr.dts"
+    file.write_text(text)
+    return file
+
+
+def memories_of(folder: Path, text: str) -> dict[str, tuple[str, int, int, tuple[str, ...]]]:
+    return {m.name: (m.kind, m.base, m.size, m.use) for m in find_memories(read_devicetree(write(folder, text)))}
+
+
+def test_find_memories_places_by_chosen(tmp_path: Path) -> None:
+    assert memories_of(tmp_path, trees.AN547) == {
+        "itcm": ("flash", 0x10000000, 0x80000, ("text", "rodata")),
+        "experts": ("xip_flash", 0x38010000, 0x100000, ("experts",)),
+        "dtcm": ("sram", 0x30000000, 0x80000, ("data", "stack", "arena")),
+        "isram": ("sram", 0x31000000, 0x400000, ("kv", "slots")),
+    }
+
+
+def test_find_memories_lets_kv_and_slots_follow_the_arena(tmp_path: Path) -> None:
+    text = trees.AN547.replace("mmoe,kv = &isram; mmoe,slots = &isram;", "mmoe,arena = &isram;")
+    assert memories_of(tmp_path, text)["isram"][3] == ("arena", "kv", "slots")
+    assert memories_of(tmp_path, text)["dtcm"][3] == ("data", "stack")
+
+
+def test_find_memories_ends_the_program_where_the_experts_begin(tmp_path: Path) -> None:
+    memories = memories_of(tmp_path, trees.ONE_FLASH)
+    assert memories["flash0"] == ("flash", 0x8000000, 0x80000, ("text", "rodata"))
+    assert memories["experts"] == ("xip_flash", 0x8080000, 0x80000, ("experts",))
+
+
+def test_find_memories_heeds_the_code_partition(tmp_path: Path) -> None:
+    text = trees.ONE_FLASH.replace("mmoe,experts = &experts;", "zephyr,code-partition = &slot0;").replace(
+        "experts: partition@80000 { reg = <0x80000 0x80000>; };", "slot0: partition@4000 { reg = <0x4000 0x60000>; };"
+    )
+    assert memories_of(tmp_path, text)["flash0"] == (
+        "flash", 0x8004000, 0x60000, ("text", "rodata", "experts"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [trees.SPI_FLASH, trees.SIMULATOR], ids=["spi", "simulator"])
+def test_find_memories_knows_flash_behind_a_driver(tmp_path: Path, text: str) -> None:
+    assert memories_of(tmp_path, text)["experts"] == ("nor", 0x1000, 0x200000, ("experts",))
+
+
+def test_describe_board_gives_a_valid_board_file(tmp_path: Path) -> None:
+    tree = read_devicetree(write(tmp_path, trees.AN547))
+    text = describe_board(tree, CONFIG, "mps3/corstone300/an547", "b", "mps3-an547")
+    board = parse_board(text, Path("b.toml"))
+    assert (board.core.core, board.core.fpu, board.core.isa) == ("cortex-m55", "fpv5-d16", ["dsp", "mve", "mve-fp", "lob"])
+    assert board.clock.systick_hz == 25_000_000
+    assert board.runner.qemu is not None
+    assert board.runner.qemu.machine == "mps3-an547"
+    assert board.memory_for("experts").flash is not None
+    assert board.memory_for("experts").flash.erase_bytes == 4096
+
+
+def test_describe_board_says_no_helium_without_fpu(tmp_path: Path) -> None:
+    tree = read_devicetree(write(tmp_path, trees.AN547))
+    board = parse_board(describe_board(tree, CONFIG.replace("CONFIG_FPU=y", ""), "x", "b"), Path("b.toml"))
+    assert (board.core.fpu, board.core.isa) == ("none", ["dsp"])
+    assert board.runner.default == "west"
+
+
+def test_compare_memories_finds_nothing_where_both_agree(tmp_path: Path) -> None:
+    tree = read_devicetree(write(tmp_path, trees.AN547))
+    assert compare_memories(tree, load_board("qemu_mps3_an547")) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("reg = <0x30000000 0x80000>", "reg = <0x30000000 0x40000>", "dtcm has 524288 B there (262144 B more)"),
+        ("reg = <0x30000000 0x80000>", "reg = <0x30000000 0x100000>", "dtcm has 524288 B there (524288 B fewer)"),
+        ("reg = <0x31000000 0x400000>", "reg = <0x51000000 0x400000>", "qemu_mps3_an547.toml has no memory there"),
+        ("arm,cortex-m55", "arm,cortex-m33", "the core is cortex-m33; qemu_mps3_an547.toml: cortex-m55"),
+    ],
+)
+def test_compare_memories_names_both_sides(tmp_path: Path, old: str, new: str, said: str) -> None:
+    tree = read_devicetree(write(tmp_path, trees.AN547.replace(old, new)))
+    (line,) = compare_memories(tree, load_board("qemu_mps3_an547"))
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/dts-v1/;\n/ { x = <1> };\n", "not a devicetree"),
+        (trees.AN547.replace("zephyr,sram = &dtcm;", ""), "chooses no zephyr,sram"),
+        (trees.AN547.replace("zephyr,sram = &dtcm;", "zephyr,sram = &cpu;").replace("cpus {", "cpu: cpus {"), "has no reg"),
+        (trees.AN547.replace("arm,cortex-m55", "riscv"), "names no Cortex-M core"),
+    ],
+)
+def test_devicetree_that_does_not_do_is_a_named_error(tmp_path: Path, text: str, said: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ToolkitError, match=said):
+        describe_board(read_devicetree(file), CONFIG, "x", "b")
+
+
+def test_boards_devicetree_shows_disagreements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dts = write(tmp_path, trees.AN547.replace("reg = <0x30000000 0x80000>", "reg = <0x30000000 0x40000>"))
+    (tmp_path / ".config").write_text(CONFIG)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["boards", "devicetree", str(dts), "--config", str(tmp_path / ".config"), "--zephyr-board",
+              "mps3/corstone300/an547", "--compare", "-o", str(tmp_path / "mine.toml")])  # fmt: skip
+    assert exit_info.value.code == 0
+    assert "devicetree against qemu_mps3_an547.toml: 1 disagreement\n" in capsys.readouterr().out
+    assert load_board(str(tmp_path / "mine.toml")).memory_for("arena").size == 0x40000
