@@ -27,7 +27,7 @@ from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 PROMPTS = "prompts.txt"
 _UNFINISHED = ".unfinished"  # in a folder whose build is under way, or was interrupted
 _STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
-# what a program has besides: 132 KiB of stack that Linux maps at first, as much heap of the C library, and as much of the
+# what a program has besides: 132 KiB of stack that Linux maps at first, as much heap of the C library, as much of the
 # thread that reads experts, its guard page included
 _PROGRAM_STACK_BYTES = 396 * 1024
 _SLACK = 256  # sizes of a first link are rounded up to this, so that a second link settles
