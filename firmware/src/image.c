@@ -65,10 +65,9 @@ mmoe_status mmoe_image_open(const mmoe_model *model, const mmoe_memory *memory) 
     if (memcmp(header + 24, model->model_id, 32) != 0 || read_u32(header + 8) != count ||
         read_u32(header + 20) != model->expert_bytes || alignment < 16 || (alignment & (alignment - 1)) || image_bytes < 16)
         return MMOE_E_IMAGE;
-    status = check_table(count, alignment, image_bytes);
-    if (status != MMOE_OK) return status;
     status = read_image(header, image_bytes - 16, 16);
-    return status == MMOE_E_PAGE_READ ? MMOE_E_IMAGE : status; /* the storage ends before the image does */
+    if (status == MMOE_E_PAGE_READ) return MMOE_E_IMAGE; /* the storage ends before the image does */
+    return status == MMOE_OK ? check_table(count, alignment, image_bytes) : status;
 }
 
 mmoe_page_entry mmoe_image_entry(uint32_t expert) {

@@ -27,6 +27,9 @@ from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 PROMPTS = "prompts.txt"
 _UNFINISHED = ".unfinished"  # in a folder whose build is under way, or was interrupted
 STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
+# what a program has besides: 132 KiB of stack that Linux maps at first, as much heap of the C library, as much of the
+# thread that reads experts, its guard page included
+_PROGRAM_STACK_BYTES = 396 * 1024
 _SLACK = 256  # sizes of a first link are rounded up to this, so that a second link settles
 
 
@@ -76,11 +79,12 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
     _open_folder(request)
     emitted, program = _emit_and_link(request, board, toolchain, model, plan)
     objects = [*program.objects]
-    if is_microcontroller(board):
+    if is_microcontroller(board) or plan.storage == "file":
         say("plan again with the measured size of the runtime, and link")
-        model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan, _measure(program))
+        model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan, _measure(board, plan, program))
         emitted, program = _emit_and_link(request, board, toolchain, model, plan)
-        check_symbols(program.elf)
+        if is_microcontroller(board):
+            check_symbols(program.elf)
     drop_objects(request.output, [*objects, *program.objects])
     return _finish(request, inputs, toolchain, model, plan, emitted, program)
 
@@ -182,8 +186,12 @@ def _round_up(n: int) -> int:
     return -(-n // _SLACK) * _SLACK
 
 
-def _measure(program: Program) -> RuntimeBytes:
+def _measure(board: Board, plan: BoardPlan, program: Program) -> RuntimeBytes:
     sizes = read_sizes(program.elf)
+    if not is_microcontroller(board):  # its linker keeps what the plan fixes among the other variables
+        planned = {region.use: region.size_bytes for region in plan.regions}
+        data = sizes.data - planned["arena"] - planned["kv"] - planned.get("slots", 0)
+        return RuntimeBytes(_round_up(sizes.text), _round_up(data), _PROGRAM_STACK_BYTES, measured=True)
     return RuntimeBytes(
         _round_up(sizes.text), _round_up(sizes.data), _round_up(_bound(program) + STACK_MARGIN), measured=True
     )
@@ -209,7 +217,7 @@ def _finish(
     prompts = read_prompts(request.checkpoint)
     write_files({PROMPTS: prompts} if prompts else {}, folder)
     sizes = read_sizes(program.elf)
-    stack_bound = _bound(program) if plan.runtime_measured else 0
+    stack_bound = _bound(program) if plan.runtime_measured and program.elf.suffix == ".elf" else 0
     names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files)]
     names += [PROMPTS] if prompts else []
     write_record(

@@ -59,7 +59,7 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     flags = (*toolchain.flags, *port.defines, *names, *(f"-I{path.absolute()}" for path in includes))
     flags = (*flags, *(f"-isystem{path}" for path in port.system_includes))
     sources = [*port.sources, *kernel_sources(board), gen / "model.c", gen / "tokens.c", gen / "weights.S"]
-    if plan.expert_count:
+    if plan.expert_count and plan.storage != "file":
         sources.append(gen / "experts.S")
     # kernels include each other's .c files, so that all of them count; model.h counts only where it is included
     folders = (*port.includes, *port.system_includes, firmware_dir() / "src")
@@ -124,6 +124,8 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
         if toolchain.name == "gcc":
             extra += ["-Wl,--no-warn-rwx-segments"]
     libraries = ["-lgcc"] if bare and toolchain.name == "gcc" else [] if bare else ["-lpthread"]
+    if plan.storage == "file" and "-static" not in toolchain.link:
+        extra.append("-static")
     partial = elf.with_name(elf.name + ".partial")
     with tempfile.NamedTemporaryFile("w", suffix=".rsp", delete=False) as response:
         response.write("\n".join(shlex.quote(str(output)) for output in outputs))

@@ -254,7 +254,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     image_bytes = image_size_bytes(count, expert_bytes, alignment) if page else 0
     reads, writes = _arena_accesses(graph, arena_bytes)
     parts = [Part("text", runtime.text), Part("rodata", len(weights.data))]
-    parts += [Part("experts", image_bytes)] if page else []
+    parts += [Part("experts", image_bytes)] if page and storage.driver != "file" else []
     parts += [
         Part("data", runtime.data, *_DATA_ACCESSES),
         Part("stack", runtime.stack, *_STACK_ACCESSES),

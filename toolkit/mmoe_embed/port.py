@@ -63,6 +63,8 @@ def describe_port(
     sources = tuple(file for pattern in patterns for file in sorted(root.glob(pattern)))
     names = [*rules["defines"], *target["defines"]]
     defines = [f"-D{name}={_macro(name, board, version)}" for name in names]
+    if driver.driver == "file":
+        defines.append("-DMMOE_STORAGE_FILE")
     if driver.base is not None:
         defines += [f"-DMMOE_DMA_BASE=0x{driver.base:08x}", f"-DMMOE_DMA_IRQ={driver.irq}"]
     if flash is not None:

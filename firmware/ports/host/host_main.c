@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The firmware as a program: `--listen 127.0.0.1:PORT` (0, the default: any free one) serves one client after the other and
- * says on standard output where; `--stdio` talks over the standard streams. Ends on SIGTERM or SIGINT. */
+ * says on standard output where; `--stdio` talks over the standard streams. Ends on SIGTERM or SIGINT.
+ *
+ * Where experts are read from a file: `--experts FILE` (gen/experts.bin beside the program), and `--io auto|uring|thread`. */
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +16,9 @@
 #include <unistd.h>
 
 #include "host_port.h"
+#ifdef MMOE_STORAGE_FILE
+#include "host_storage.h"
+#endif
 #include "mmoe_runtime.h"
 
 static void stop(int signal_number) {
@@ -22,7 +27,11 @@ static void stop(int signal_number) {
 }
 
 static int fail_usage(void) {
+#ifdef MMOE_STORAGE_FILE
+    fputs("usage: program [--listen 127.0.0.1:PORT | --stdio] [--experts FILE] [--io auto|uring|thread]\n", stderr);
+#else
     fputs("usage: program [--listen 127.0.0.1:PORT | --stdio]\n", stderr);
+#endif
     return 2;
 }
 
@@ -53,18 +62,33 @@ static int listen_on(const char *address) {
 }
 
 int main(int argc, char **argv) {
+    const char *address = "127.0.0.1:0", *experts = NULL, *io = "auto";
+    int stdio = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--stdio") == 0) {
+            stdio = 1;
+            continue;
+        }
+        const char **option = strcmp(argv[i], "--listen") == 0 ? &address : NULL;
+#ifdef MMOE_STORAGE_FILE
+        if (strcmp(argv[i], "--experts") == 0) option = &experts;
+        if (strcmp(argv[i], "--io") == 0) option = &io;
+#endif
+        if (!option || ++i == argc) return fail_usage();
+        *option = argv[i];
+    }
     signal(SIGTERM, stop);
     signal(SIGINT, stop);
     signal(SIGPIPE, SIG_IGN);
-    if (argc == 2 && strcmp(argv[1], "--stdio") == 0) {
-        host_port_open(-1);
-    } else if (argc == 1 || (argc == 3 && strcmp(argv[1], "--listen") == 0)) {
-        const int listener = listen_on(argc == 1 ? "127.0.0.1:0" : argv[2]);
-        if (listener < 0) return 1;
-        host_port_open(listener);
-    } else {
-        return fail_usage();
-    }
+#ifdef MMOE_STORAGE_FILE
+    if (host_storage_open(experts, io)) return 1;
+#else
+    (void)experts;
+    (void)io;
+#endif
+    const int listener = stdio ? -1 : listen_on(address);
+    if (listener < 0 && !stdio) return 1;
+    host_port_open(listener);
     mmoe_main();
     return 0;
 }
