@@ -89,32 +89,6 @@ def test_no_build(tmp_path: Path, run: Run) -> None:
     assert "not a finished build" in err
 
 
-def test_accuracy_resumes(board: FakeBoard, build: Path, run: Run, tmp_path: Path) -> None:
-    dataset = tmp_path / "set.jsonl"
-    pairs = [("hello", "lleh"), ("abc", "cba"), ("wrong", "right"), ("x" * 30, "?")]
-    dataset.write_text("".join(json.dumps({"prompt": p, "completion": c}) + "\n" for p, c in pairs))
-    arguments = ("accuracy", str(build), str(dataset), "--port", board.url)
-    code, out, _ = run(*arguments, "--limit", "1")
-    assert (code, out.splitlines()[0]) == (0, "exact match: 1 of 1 (100.00 %)")
-    results = build / "accuracy-set.jsonl"
-    with results.open("a") as stream:
-        stream.write('{"line": 1, "prom')  # interrupted in the middle of a line
-    before = board.executed
-    code, out, _ = run(*arguments, "--json")
-    data = json.loads(out)["data"]
-    assert (data["total"], data["correct"]) == (4, 2)
-    assert "MMOE_E_TEXT" in data["wrong"][1]["error"]
-    after_first = board.executed - before
-    before = board.executed
-    run(*arguments)
-    assert board.executed - before < after_first / 2  # nothing was asked again
-    dataset.write_text(dataset.read_text() + '{"prompt": "more", "completion": "erom"}\n')
-    code, _, err = run(*arguments)
-    assert code == 6
-    assert "another dataset_sha256" in err
-    assert run(*arguments, "--fresh")[1].startswith("exact match: 3 of 5")
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [("", "empty"), ('{"prompt": "a"}', "set.jsonl:1"), ("\n[]", "set.jsonl:2"), ("nonsense", '"completion"')],

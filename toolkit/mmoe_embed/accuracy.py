@@ -1,37 +1,66 @@
-"""A whole data set on a board: exact match of its answers, resumable."""
+"""A whole data set on a board: exact match and perplexity of its answers, resumable."""
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mmoe_embed.errors import MismatchError, ToolkitError
-from mmoe_embed.prompt import load_pairs, stream_answer
-from mmoe_embed.serial.client import BoardClient, StatusError, TextTooLongError
+from mmoe_embed.prompt import load_pairs
+from mmoe_embed.quantized import Quantized
+from mmoe_embed.serial.client import StatusError, TextTooLongError
+from mmoe_embed.serial.replies import NextToken, Score
+from mmoe_embed.tokens import Tokens
 
-FORMAT = 1
+FORMAT = 2
 _TEXT_STATUS = -10
 _CONTEXT_STATUS = -2
 
 
+class Board(Protocol):
+    """What is asked: `BoardClient` over a port, or `GoldenBoard` on this machine."""
+
+    def prompt(self, text: str) -> int:
+        """Start a request."""
+
+    def step(self, token: int) -> object:
+        """Feed one token."""
+
+    def next_token(self) -> NextToken:
+        """The next token of the answer."""
+
+    def score(self, token: int) -> Score:
+        """The probability that the last step gave to a token."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One line of the data set and what the board said to it; `error` where it refused the prompt."""
+    """One line of the data set and what the board said to it.
 
-    line: int  # from 0
+    Attributes:
+        line: from 0.
+        tokens: of the expected answer, the one that ends it included.
+        log_probability: natural logarithm, of the expected answer; None where it does not fit the context.
+        error: why the board refused the prompt.
+    """
+
+    line: int
     prompt: str
     expected: str
     answer: str
     correct: bool
+    tokens: int = 0
+    log_probability: float | None = None
     error: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """Exact match over a data set."""
+    """Exact match and perplexity over a data set."""
 
     total: int
     correct: int
@@ -41,6 +70,17 @@ class Accuracy:
     def rate(self) -> float:
         """Correct answers, 0..1."""
         return self.correct / self.total if self.total else 0.0
+
+    @property
+    def scored_tokens(self) -> int:
+        """Tokens of expected answers that the perplexity is over."""
+        return sum(answer.tokens for answer in self.answers if answer.log_probability is not None)
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp of the mean negative log probability of a token of the expected answers; None without any."""
+        scored = [answer.log_probability for answer in self.answers if answer.log_probability is not None]
+        return math.exp(-math.fsum(scored) / self.scored_tokens) if self.scored_tokens else None
 
 
 class ResultsFile:
@@ -73,13 +113,8 @@ class ResultsFile:
         complete = data[: data.rfind(b"\n") + 1]
         try:
             header, *records = (json.loads(line) for line in complete.splitlines())
-            answers = [Answer(**record) for record in records]
-        except (ValueError, TypeError):
-            raise ToolkitError(
-                "this is no results file of mmoe-embed accuracy",
-                at=str(self._file),
-                try_="choose another --results file",
-            ) from None
+        except ValueError:
+            raise self._foreign() from None
         for key, value in self._header.items():
             if not isinstance(header, dict) or header.get(key) != value:
                 found = header.get(key) if isinstance(header, dict) else None
@@ -88,9 +123,17 @@ class ResultsFile:
                     at=str(self._file),
                     try_="--fresh starts over, --results FILE keeps both",
                 )
+        try:
+            self.answers = {record["line"]: Answer(**record) for record in records}
+        except (TypeError, KeyError):
+            raise self._foreign() from None
         if len(complete) < len(data):
             self._file.write_bytes(complete)
-        self.answers = {answer.line: answer for answer in answers}
+
+    def _foreign(self) -> ToolkitError:
+        return ToolkitError(
+            "this is no results file of mmoe-embed accuracy", at=str(self._file), try_="choose another --results file"
+        )
 
 
 def default_results_file(build: Path, dataset: Path) -> Path:
@@ -99,7 +142,8 @@ def default_results_file(build: Path, dataset: Path) -> Path:
 
 
 def measure_accuracy(
-    client: BoardClient,
+    board: Board,
+    model: Quantized,
     dataset: Path,
     results: ResultsFile,
     *,
@@ -109,7 +153,8 @@ def measure_accuracy(
     """Ask the board every prompt that has no answer yet.
 
     Args:
-        client: a board whose build is checked.
+        board: whose build is checked.
+        model: what it runs, for the tokens of expected answers.
         dataset: JSON lines of prompt and completion.
         results: answers of earlier runs; new ones are added.
         limit: only the first so many lines.
@@ -119,23 +164,63 @@ def measure_accuracy(
         DeviceError: the board fails; the answers so far are kept.
     """
     pairs = load_pairs(dataset)[:limit]
+    tokens = Tokens(model.tokenizer)
     for line, (prompt, expected) in enumerate(pairs):
         if line not in results.answers:
-            results.append(_ask(client, line, prompt, expected))
+            target = [*tokens.encode(expected), model.generation.stop_token]
+            results.append(_ask(board, Answer(line, prompt, expected, "", correct=False, tokens=len(target)), target))
             on_answer(_sum_up(results, pairs))
     return _sum_up(results, pairs)
 
 
-def _ask(client: BoardClient, line: int, prompt: str, expected: str) -> Answer:
+def _ask(board: Board, question: Answer, target: Sequence[int]) -> Answer:
+    """The board's own answer, and how probable the expected one is.
+
+    As long as the answer goes as expected, its own steps give the probabilities; from where it does not, the expected
+    tokens are fed instead.
+    """
     try:
-        text = "".join(stream_answer(client, prompt))
+        board.prompt(question.prompt)
     except TextTooLongError as error:
-        return Answer(line, prompt, expected, "", correct=False, error=error.message)
+        return dataclasses.replace(question, error=error.message)
     except StatusError as error:
         if error.status not in (_TEXT_STATUS, _CONTEXT_STATUS):
             raise
-        return Answer(line, prompt, expected, "", correct=False, error=error.message)
-    return Answer(line, prompt, expected, text, correct=text.strip() == expected.strip())
+        return dataclasses.replace(question, error=error.message)
+    scores: list[float] = []
+    text = b""
+    token, as_expected = None, True
+    while token is None or not token.done:
+        as_expected = as_expected and len(scores) < len(target)
+        if as_expected:
+            scores.append(board.score(target[len(scores)]).log_probability)
+        token = board.next_token()
+        as_expected = as_expected and token.token == target[len(scores) - 1]
+        text += token.text
+    answer = text.decode("utf-8", "replace")
+    try:
+        scores += _score_rest(board, question.prompt, target, len(scores))
+        total: float | None = math.fsum(scores)
+    except StatusError as error:
+        if error.status != _CONTEXT_STATUS:
+            raise
+        total = None
+    correct = answer.strip() == question.expected.strip()
+    return dataclasses.replace(question, answer=answer, correct=correct, log_probability=total)
+
+
+def _score_rest(board: Board, prompt: str, target: Sequence[int], known: int) -> list[float]:
+    """Log probabilities of target[known:] after the prompt and the tokens before."""
+    if known == len(target):
+        return []
+    board.prompt(prompt)
+    scores = []
+    for index, token in enumerate(target):
+        if index >= known:
+            scores.append(board.score(token).log_probability)
+        if index + 1 < len(target):
+            board.step(token)
+    return scores
 
 
 def _sum_up(results: ResultsFile, pairs: Sequence[Any]) -> Accuracy:
