@@ -25,7 +25,7 @@ def emit(checkpoint: Path, folder: Path, *options: str) -> None:
 def link(folder: Path) -> Path:
     """The whole firmware in one command, as a program for this machine."""
     gen, elf = folder / "gen", folder / "program"
-    sources = [*FIRMWARE.glob("src/*.c"), *FIRMWARE.glob("ports/host/*.c"), FIRMWARE / "ports/storage_mapped.c"]
+    sources = [*FIRMWARE.glob("src/*.c"), *FIRMWARE.glob("ports/host/host_*.c"), FIRMWARE / "ports/storage_mapped.c"]
     sources += [*(KERNELS / "reference").glob("*.c"), gen / "model.c", gen / "tokens.c", *gen.glob("*.S")]
     includes = [gen, FIRMWARE / "include", FIRMWARE / "src", FIRMWARE / "ports", FIRMWARE / "ports/host", KERNELS / "include",
                 KERNELS / "reference"]  # fmt: skip

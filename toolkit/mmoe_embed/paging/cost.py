@@ -21,11 +21,12 @@ def expert_cost(board: Board, expert_bytes: int, flash: FlashModel | None, *, in
         in_place: whether experts can be computed where they lie.
     """
     memory = board.memory_for("experts")
-    cycle_us = 1e6 / (board.core.clock_hz or board.soc.clock_hz)
+    clock_hz = board.core.clock_hz or board.soc.clock_hz  # 0 where a devicetree does not say
     if flash is not None:
         read_us = flash.latency_ns / 1e3 + 1e6 * expert_bytes / flash.bytes_per_s
         cycle_us = flash.instruction_ns / 1e3
-    elif memory.read_bytes_per_cycle is not None:
+    elif memory.read_bytes_per_cycle is not None and clock_hz:
+        cycle_us = 1e6 / clock_hz
         read_us = cycle_us * (expert_bytes / memory.read_bytes_per_cycle + (memory.read_latency_cycles or 0))
     else:
         return ExpertCost()
