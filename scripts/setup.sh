@@ -15,6 +15,7 @@ need clang clang
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm
 need qemu-aarch64 qemu-user
+need openocd openocd
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
@@ -38,3 +39,7 @@ fi
 # ExecuTorch without what only Apple's and other backends need (0.2 GB instead of 0.6): the phone extra takes it whole
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
     "executorch==1.5.1" "torchao==0.18.0" "flatbuffers==25.12.19" "ruamel.yaml==0.19.1" "tabulate==0.10.0"
+
+# labgrid replaces pyserial's package, so it has an environment of its own: what `mmoe-embed farm` calls, and its tests
+[ -x "$venv/farm/bin/python" ] || "$python" -m venv "$venv/farm"
+"$venv/farm/bin/pip" install --quiet --disable-pip-version-check "labgrid==26.0.1"

@@ -1,6 +1,5 @@
 """Runners: exact commands, children that end, every way an emulator or a probe can fail."""
 
-import dataclasses
 import os
 import re
 import signal
@@ -12,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from elf_file import Segment, write_elf
 
-from mmoe_embed.board import Board, HostRunner, OpenocdRunner, PyocdRunner, Runner, load_board
+from mmoe_embed.board import Board, HostRunner, PyocdRunner, Runner, load_board
 from mmoe_embed.errors import DeviceError, FitError, ToolchainError, ToolkitError, UsageError
 from mmoe_embed.runners import make_commands, start_board
 from mmoe_embed.runners.emulated import make_host_command, start_qemu
 from mmoe_embed.runners.fit import check_image_fits
-from mmoe_embed.runners.probe import run_commands
 from mmoe_embed.runners.process import find_free_port, start_process
 
 HOST = load_board("host_x86_64")
@@ -57,32 +56,6 @@ def test_make_commands_qemu() -> None:
         "qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-icount", "shift=0",
         "-kernel", "/b/firmware.elf", "-serial", "tcp:127.0.0.1:PORT,server=on,wait=on,nodelay=on",
     ]]  # fmt: skip
-
-
-def test_make_commands_pyocd_never_waits_unless_asked() -> None:
-    board = _with_runner(Runner(default="pyocd", pyocd=PyocdRunner(target="stm32f407vgtx", pack="k.pack")))
-    options = ["--target", "stm32f407vgtx", "--pack", "k.pack"]
-    assert make_commands(board, ELF) == [
-        ["pyocd", "load", *options, "--no-wait", "--format", "elf", "/b/firmware.elf"],
-        ["pyocd", "reset", *options, "--no-wait"],
-    ]
-    assert "--no-wait" not in make_commands(board, ELF, wait_s=5)[0]
-
-
-def test_make_commands_openocd_verifies() -> None:
-    board = _with_runner(Runner(default="openocd", openocd=OpenocdRunner(config=["board/x.cfg"])))
-    assert make_commands(board, ELF) == [
-        ["openocd", "-f", "board/x.cfg", "-c", "program {/b/firmware.elf} verify reset exit"]
-    ]
-
-
-def test_make_commands_runner_without_table() -> None:
-    board = _with_runner(Runner(default="openocd", openocd=OpenocdRunner(config=["x.cfg"])))
-    with pytest.raises(UsageError, match=r"no \[runner.pyocd\]") as caught:
-        make_commands(board, ELF, "pyocd")
-    assert caught.value.try_ == "--runner openocd"
-    with pytest.raises(UsageError, match="cannot flash yet"):
-        make_commands(board, ELF, "jlink")
 
 
 def test_make_host_command_of_another_machine() -> None:
@@ -187,65 +160,22 @@ def test_find_free_port_is_free() -> None:
     assert 1024 <= find_free_port() <= 65535
 
 
-def test_run_commands_missing_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmoe_embed.runners.probe.find_program", lambda name: None)
-    with pytest.raises(ToolchainError, match="openocd is not installed"):
-        run_commands([["openocd"]])
-
-
-def test_run_commands_records_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = tmp_path / "log"
-    _write_program(tmp_path / "bin", "pyocd", f'open({str(log)!r}, "a").write(" ".join(sys.argv[1:]) + "\\n")')
-    _write_program(tmp_path / "bin", "openocd", 'sys.exit("Error: no device found")')
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    run_commands([["pyocd", "load", "x"], ["pyocd", "reset"]])
-    assert log.read_text() == "load x\nreset\n"
-    with pytest.raises(DeviceError, match="exit code 1: Error: no device found") as caught:
-        run_commands([["openocd", "-f", "x"]])
-    assert caught.value.at == "openocd -f x"
-
-
-@dataclasses.dataclass
-class _Segment:
-    vaddr: int
-    memsz: int
-    paddr: int
-    filesz: int
-
-
-def _write_elf(file: Path, segments: list[_Segment]) -> Path:
-    """A 32-bit Arm ELF with nothing but program headers."""
-    header = bytes.fromhex("7f454c46 010101 00") + bytes(8)
-
-    def words(*values: int) -> bytes:
-        return b"".join(value.to_bytes(4, "little") for value in values)
-
-    def halves(*values: int) -> bytes:
-        return b"".join(value.to_bytes(2, "little") for value in values)
-
-    header += halves(2, 40) + words(1, 0, 52, 0, 0x05000000) + halves(52, 32, len(segments), 40, 0, 0)
-    for s in segments:
-        header += words(1, 0, s.vaddr, s.paddr, s.filesz, s.memsz, 7, 4)
-    file.write_bytes(header)
-    return file
-
-
 def test_check_image_fits(tmp_path: Path) -> None:
-    text = _Segment(0, 1000, 0, 1000)
-    data = _Segment(0x20000000, 196608, 1000, 24)
-    elf = _write_elf(tmp_path / "good.elf", [text, data])
+    text = Segment(0, 1000, 0, 1000)
+    data = Segment(0x20000000, 196608, 1000, 24)
+    elf = write_elf(tmp_path / "good.elf", [text, data])
     assert check_image_fits(M4, elf) == {"ssram1": 1024, "ssram23": 196608}
 
 
 def test_check_image_fits_over_the_budget(tmp_path: Path) -> None:
-    elf = _write_elf(tmp_path / "large.elf", [_Segment(0x20000010, 196608, 0, 0)])
+    elf = write_elf(tmp_path / "large.elf", [Segment(0x20000010, 196608, 0, 0)])
     with pytest.raises(FitError, match=r"ssram23 needs 196624 B, has 196608 B \(16 B over\)") as caught:
         check_image_fits(M4, elf)
     assert caught.value.exit_code == 3
 
 
 def test_check_image_fits_where_no_memory_is(tmp_path: Path) -> None:
-    elf = _write_elf(tmp_path / "lost.elf", [_Segment(0x60000000, 4, 0x60000000, 4)])
+    elf = write_elf(tmp_path / "lost.elf", [Segment(0x60000000, 4, 0x60000000, 4)])
     with pytest.raises(FitError, match="0x60000000, where no memory is"):
         check_image_fits(M4, elf)
 

@@ -242,10 +242,15 @@ class HostileLine:
     Args:
         target: port of the board.
         faults: fault name -> rate for each byte; `cut` and `delay` for each piece.
+        babble: what a client hears before anything else.
+        sampled_at: rate of the sender over that of the receiver; 1 is a right baud rate.
     """
 
-    def __init__(self, target: int, faults: dict[str, float], seed: int) -> None:
+    def __init__(
+        self, target: int, faults: dict[str, float], seed: int, *, babble: bytes = b"", sampled_at: float = 1.0
+    ) -> None:
         self._target, self._faults = target, faults
+        self._babble, self._sampled_at = babble, sampled_at
         self._random = random.Random(seed)
         self._server = socket.create_server(("127.0.0.1", 0))
         self._stop = threading.Event()
@@ -272,6 +277,7 @@ class HostileLine:
             client, _ = self._server.accept()
             board = socket.create_connection(("127.0.0.1", self._target))
             with client, board, contextlib.suppress(OSError):
+                client.sendall(self._babble)
                 self._carry(client, board)
 
     def _carry(self, client: socket.socket, board: socket.socket) -> None:
@@ -284,6 +290,8 @@ class HostileLine:
                 other[source].sendall(self._damage(data))
 
     def _damage(self, data: bytes) -> bytes:
+        if self._sampled_at != 1.0:
+            return sample_bits(data, self._sampled_at)
         out = bytearray()
         for byte in data:
             kept = bytes([byte])
@@ -304,6 +312,20 @@ class HostileLine:
         happens = self._random.random() < self._faults.get(fault, 0.0)
         self.touched += happens
         return happens
+
+
+def sample_bits(data: bytes, rate: float) -> bytes:
+    """What a UART makes of 8N1 bytes that were sent at `rate` times its own baud rate."""
+    bits = [bit for byte in data for bit in (0, *(byte >> i & 1 for i in range(8)), 1)] + [1] * 20
+    out, at = bytearray(), 0.0
+    while int(at) < len(bits) - 20:
+        if bits[int(at)]:  # idle: waits for a start bit
+            at = int(at) + 1
+            continue
+        taken = [bits[min(len(bits) - 1, int(at + (i + 0.5) * rate))] for i in range(10)]
+        out.append(sum(bit << i for i, bit in enumerate(taken[1:9])))
+        at += 10 * rate
+    return bytes(out)
 
 
 @contextlib.contextmanager

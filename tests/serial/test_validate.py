@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from mmoe_embed.board import load_board
 from mmoe_embed.errors import DeviceError
+from mmoe_embed.junit import write_junit
 from mmoe_embed.serial.client import BoardClient
 from mmoe_embed.validate import Prompt, Report, draw_prompts, validate_board
-from mmoe_embed.validate_report import describe_cost, render_report, write_junit
+from mmoe_embed.validate_report import describe_cost, render_report
 
 Connect = Callable[..., BoardClient]
 PLAN = {"arena_bytes": 1000, "stack_bytes": 2048}

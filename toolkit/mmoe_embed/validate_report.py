@@ -1,11 +1,6 @@
-"""A validation in words and as JUnit XML."""
-
-import io
-from pathlib import Path
-from xml.etree import ElementTree
+"""A validation in words."""
 
 from mmoe_embed.board import Board
-from mmoe_embed.errors import ToolkitError
 from mmoe_embed.storage import FlashModel
 from mmoe_embed.validate import Report
 
@@ -133,39 +128,3 @@ def _describe_slowest(report: Report) -> list[str]:
     names = [report.op_names[i] if i < len(report.op_names) else f"op {i}" for i in order]
     parts = [f"{n} {100 * report.profile[i].ticks / total:.0f} %" for n, i in zip(names, order, strict=True)]
     return [f"most time   {', '.join(parts)}"]
-
-
-def write_junit(file: Path, suite: str, report: Report | None, error: ToolkitError | None = None) -> None:
-    """One test case a check; an error that ended the validation is a case of its own."""
-    checks = report.checks if report else ()
-    failures = sum(not check.ok for check in checks)
-    root = ElementTree.Element(
-        "testsuite",
-        name=suite,
-        tests=str(len(checks) + (error is not None)),
-        failures=str(failures),
-        errors=str(int(error is not None)),
-    )
-    if report:
-        properties = ElementTree.SubElement(root, "properties")
-        for name in ("board", "model_id", "build_id", "firmware_version"):
-            ElementTree.SubElement(properties, "property", name=name, value=_clean(str(getattr(report.identity, name))))
-    for check in checks:
-        case = ElementTree.SubElement(root, "testcase", classname=suite, name=check.name)
-        if not check.ok:
-            ElementTree.SubElement(case, "failure", message=_clean(check.detail))
-        else:
-            ElementTree.SubElement(case, "system-out").text = _clean(check.detail)
-    if error is not None:
-        case = ElementTree.SubElement(root, "testcase", classname=suite, name="validation runs to its end")
-        ElementTree.SubElement(case, "error", message=_clean(str(error)))
-    ElementTree.indent(root)
-    out = io.BytesIO()
-    ElementTree.ElementTree(root).write(out, encoding="utf-8", xml_declaration=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(out.getvalue() + b"\n")
-
-
-def _clean(text: str) -> str:
-    """XML has no place for most control characters."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)

@@ -23,6 +23,7 @@ VERBS = {
     "run": "prompt the board and stream its answer",
     "accuracy": "score a data set with the board's arithmetic",
     "mlperf": "write what the MLPerf Tiny runner needs to drive a board",
+    "farm": "validate builds on many boards behind a labgrid coordinator",
     "bench": "measure kernels",
     "boards": "list and show the boards",
     "doctor": "say what is installed, what is missing, and how to get it",

@@ -11,11 +11,12 @@ from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.golden import Golden
 from mmoe_embed.graph import build_graph
+from mmoe_embed.junit import write_junit
 from mmoe_embed.prompt import load_requests
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.report import render_page
 from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, draw_prompts, validate_board
-from mmoe_embed.validate_report import count_instructions, render_report, write_junit
+from mmoe_embed.validate_report import count_instructions, render_report
 
 _MISMATCH = 6
 OWN_PROMPTS = "prompts.txt"  # a build may carry requests of its model

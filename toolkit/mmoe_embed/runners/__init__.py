@@ -8,7 +8,7 @@ from mmoe_embed.board import Board
 from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.errors import UsageError
 from mmoe_embed.runners.emulated import make_host_command, make_qemu_command, start_host, start_qemu
-from mmoe_embed.runners.probe import PROBE_RUNNERS, make_probe_commands
+from mmoe_embed.runners.probe import PROBE_RUNNERS, ProbeRequest, plan_flashing
 from mmoe_embed.serial.client import BoardClient
 from mmoe_embed.serial.link import Link
 from mmoe_embed.serial.port import DEFAULT_BAUD, Port
@@ -17,14 +17,16 @@ EMULATED_RUNNERS = ("host", "qemu")
 RUNNERS = (*EMULATED_RUNNERS, *PROBE_RUNNERS)
 
 
-def make_commands(board: Board, elf: Path, runner: str | None = None, *, wait_s: int = 0) -> list[list[str]]:
+def make_commands(
+    board: Board, elf: Path, runner: str | None = None, request: ProbeRequest | None = None
+) -> list[list[str]]:
     """What `flash --dry-run` prints: the exact commands, PORT standing for a free port."""
     name = runner or board.runner.default
     if name == "qemu":
         return [make_qemu_command(board, elf, "PORT")]
     if name == "host":
         return [make_host_command(board, elf)]
-    return make_probe_commands(board, elf, name, wait_s=wait_s)
+    return [list(command.argv) for command in plan_flashing(board, elf, name, request).commands]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Many boards: jobs over the places of a labgrid coordinator."""
