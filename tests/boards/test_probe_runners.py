@@ -115,7 +115,7 @@ def test_image_that_does_not_verify_is_an_error(
     board = _board(
         pyocd=PyocdRunner(target="x"), openocd=OpenocdRunner(config=["x.cfg"]), jlink=JlinkRunner(device="x")
     )
-    with pytest.raises(DeviceError, match="did not say that the image was verified.*Mismatched byte"):
+    with pytest.raises(DeviceError, match=r"did not say that the image was verified.*Mismatched byte"):
         run_flashing(plan_flashing(board, elf, runner))
 
 

@@ -41,7 +41,7 @@ def run(
     patience: float,
     junit: Path | None,
 ) -> Result:
-    """Validate BUILDS on the boards of a farm that run them: reserved by tag, in parallel, elsewhere when one is dead."""
+    """Validate BUILDS on the boards of a farm that run them: by tag, in parallel, elsewhere when one is dead."""
     for build in builds:
         load_build(build)
     wanted = dict(_split_tag(tag) for tag in tags)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mmoe_embed.errors import DeviceError, ToolchainError
+from mmoe_embed.errors import DeviceError, ToolchainError, ToolkitError
 
 _AGENT = Path(__file__).with_name("agent.py")
 _POLL_S = 0.2
@@ -58,7 +58,7 @@ class Lab:
             raise ToolchainError(f"cannot run {python}: {error.strerror}", try_="--labgrid-python PATH") from None
         try:
             self._read()
-        except DeviceError:
+        except ToolkitError:
             self.close()
             raise
 

@@ -30,9 +30,10 @@ class Port:
         """
         self.url = url
         self.baud = baud
+        write_timeout_s = None if url.startswith("rfc2217://") else _WRITE_TIMEOUT_S  # pyserial has none there
         try:
             self._serial = serial.serial_for_url(
-                url, baudrate=baud, timeout=0, write_timeout=_WRITE_TIMEOUT_S, exclusive=True
+                url, baudrate=baud, timeout=0, write_timeout=write_timeout_s, exclusive=True
             )
         except ValueError as error:
             raise UsageError(
