@@ -17,9 +17,8 @@ from mmoe_embed.toolchain import kernel_folders
 FORMULA = (
     "instructions per token = sum over products of rows x columns x (instructions per MAC of the measured kernel of "
     "nearest size, kernels_cmsis/results); products are qkv, o, head, shared expert, top-k experts, router, and "
-    "attention at half the context; norms, quantization, SwiGLU, page copies and their checksums are not counted; the "
-    "watch example measured: 0.83 of the instructions predicted on qemu_mps3_an547, 1.03 on qemu_mps2_an500, 0.67 "
-    "where it pages (qemu_mps2_an386)",
+    "attention at half the context; norms, quantization, SwiGLU, page copies and their checksums are not counted "
+    "(`mmoe-embed bench model` measures them)",
     "stall per token, at most = missed experts x (expert bytes / read bytes per cycle + read latency) of the expert "
     "memory; missed experts at most = layers x top-k, 0 when all are in slots or read in place",
 )
