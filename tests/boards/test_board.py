@@ -97,3 +97,13 @@ def test_parse_board_wrong_file_is_named_with_its_line(rule: str) -> None:
         line -= 1  # the table's header
     assert f"qemu_netduinoplus2.toml:{line}" in caught.value.at, (line, str(caught.value))
     assert caught.value.try_
+
+
+def test_flash_behind_a_driver_has_addresses_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "qemu_netduinoplus2.toml"
+    nor = '[[memory]]\nname = "nor"\nkind = "nor"\nbase = 0x0800_0000\nsize = 0x1_0000\naccess = "r"\nuse = []\nsource = "a chip"\n'
+    file.write_text((boards_dir() / file.name).read_text() + "\n" + nor)
+    assert load_board(str(file)).memory[-1].name == "nor"
+    file.write_text(file.read_text().replace('kind = "nor"', 'kind = "xip_flash"\nxip = true'))
+    with pytest.raises(ToolkitError, match="overlap by 65536 B"):
+        load_board(str(file))

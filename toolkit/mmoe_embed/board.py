@@ -4,7 +4,7 @@ import difflib
 import re
 import tomllib
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -305,8 +305,8 @@ def _find_contradictions(board: Board, path: Path) -> Iterator[_Fault]:
             )
         seen.add(memory.name)
         yield from _find_memory_faults(f"memory[{index}]", memory)
-        if board.kind in ("hardware", "emulated"):
-            yield from _find_overlaps(f"memory[{index}].base", memory, board.memory[:index])
+        if board.kind in ("hardware", "emulated") and _is_addressed(memory):
+            yield from _find_overlaps(f"memory[{index}].base", memory, filter(_is_addressed, board.memory[:index]))
     if board.console.driver not in ("zephyr", "host"):
         for key in ("base", "rx_irq", "pclk_hz"):
             if getattr(board.console, key) is None:
@@ -333,7 +333,12 @@ def _find_memory_faults(at: str, memory: Memory) -> Iterator[_Fault]:
         yield f"{at}.use", problem, "place them in a memory with access rw or rwx"
 
 
-def _find_overlaps(at: str, memory: Memory, others: list[Memory]) -> Iterator[_Fault]:
+def _is_addressed(memory: Memory) -> bool:
+    """Whether its addresses are the core's: what only a driver reads counts its own from 0."""
+    return memory.xip or memory.kind not in ("nor", "storage")
+
+
+def _find_overlaps(at: str, memory: Memory, others: Iterable[Memory]) -> Iterator[_Fault]:
     for other in others:
         low, high = sorted((memory, other), key=lambda m: m.base)
         overlap = low.base + low.size - high.base
