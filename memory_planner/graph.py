@@ -37,6 +37,7 @@ class Operator:
     outputs: tuple[str, ...]
     scratch_bytes: int = 0
     inplace: tuple[tuple[str, str], ...] = ()
+    scratch_alignment: int = 1
 
 
 @dataclass(frozen=True)
@@ -228,5 +229,7 @@ def build_problem(
     ]
     for at, k in enumerate(order):
         if graph.operators[k].scratch_bytes:
-            buffers.append(Buffer(f"{graph.operators[k].name}.scratch", graph.operators[k].scratch_bytes, at, at + 1))
+            scratch = graph.operators[k]
+            name = f"{scratch.name}.scratch"
+            buffers.append(Buffer(name, scratch.scratch_bytes, at, at + 1, scratch.scratch_alignment))
     return Problem(tuple(buffers), pools)

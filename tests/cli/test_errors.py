@@ -52,6 +52,7 @@ def test_help_lists_every_verb() -> None:
         (("build", "{checkpoint}", "--board", "host_x86_64"), 2, ["--output"]),
         (("build", "{checkpoint}", "--board", "host_x86_64", "-o", "{checkpoint}/config.json"), 2, ["is a file"]),
         (("quantize", "{checkpoint}", "-o", "/proc/nowhere/q.safetensors"), 1, ["Error:", "/proc/nowhere"]),
+        (("run", "{tmp}", "hello", "--port", "socket://127.0.0.1"), 1, ["no build there"]),
         (("run", "{tmp}", ""), 2, ["PROMPT is empty"]),
         (("boards", "show", "frobnicate"), 2, ["unknown board 'frobnicate'"]),
         (("validate", "{tmp}"), 1, ["is not a finished build: no build there"]),
@@ -113,12 +114,14 @@ def test_build_gives_the_same_bytes_wherever_it_is_made(tmp_path: Path, checkpoi
 
 
 @pytest.mark.gcc
-def test_build_on_a_full_disk(tmp_path: Path, checkpoint: Path) -> None:
+@pytest.mark.parametrize(("verb", "size"), [("build", "600k"), ("build", "60k"), ("emit", "60k"), ("quantize", "20k")])
+def test_full_disk(tmp_path: Path, checkpoint: Path, verb: str, size: str) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    arguments = shlex.join(["build", str(checkpoint), "--board", "host_x86_64", "-o", str(disk / "build")])
+    board = [] if verb == "quantize" else ["--board", "host_x86_64"]
+    arguments = shlex.join([verb, str(checkpoint), *board, "-o", str(disk / "output")])
     script = (
-        f"mount -t tmpfs -o size=600k none {disk} || exit 99\n"
+        f"mount -t tmpfs -o size={size} none {disk} || exit 99\n"
         f"{sys.executable} -c 'from mmoe_embed.cli import main; main()' {arguments}\n"
         f"code=$?; find {disk} -name '*partial*' >&2; exit $code"
     )
@@ -130,6 +133,7 @@ def test_build_on_a_full_disk(tmp_path: Path, checkpoint: Path) -> None:
         pytest.skip("no right to mount a small disk")
     assert done.returncode == 1, done.stderr
     assert "disk is full" in done.stderr or "No space left" in done.stderr
+    assert f"at: {disk}" in done.stderr
     assert "try: " in done.stderr
     assert "partial" not in done.stderr
 

@@ -1,5 +1,7 @@
 """What in-place results, other orders and splits save in the arena."""
 
+import time
+
 from random_model import small_config
 
 import memory_planner
@@ -64,3 +66,14 @@ def test_every_graph_is_proven_at_once() -> None:
                 plan = memory_planner.solve(arena_problem(build_graph(config)))
                 assert plan.proven
                 assert plan.cpu_seconds < 0.2
+
+
+def test_savings_are_told_at_once_for_odd_sizes() -> None:
+    config = small_config(
+        hidden_size=37, num_attention_heads=3, head_dim=6, num_experts=1, num_experts_per_tok=1,
+        moe_intermediate_size=13, shared_expert_intermediate_size=9, max_position_embeddings=50,
+    )  # fmt: skip
+    graph = build_graph(config)
+    started = time.process_time()
+    measure_savings(graph, memory_planner.solve(arena_problem(graph)))
+    assert time.process_time() - started < 0.5

@@ -141,3 +141,15 @@ def test_train_dense_twin(recipe: Path, tmp_path: Path) -> None:
     )
     train_recipe(recipe, tmp_path / "a")
     assert not any("experts" in name for name in load_checkpoint(tmp_path / "a").tensors)
+
+
+def test_run_killed_before_its_first_state_starts_again(recipe: Path, tmp_path: Path) -> None:
+    train_recipe(recipe, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / "metrics.csv").write_text("stage\n")
+    (killed / "tokenizer.json").write_bytes((tmp_path / "whole" / "tokenizer.json").read_bytes())
+    with pytest.raises(ToolkitError, match="holds a run already"):
+        train_recipe(recipe, killed)
+    train_recipe(recipe, killed, resume=True)
+    assert _bits(killed) == _bits(tmp_path / "whole")

@@ -12,7 +12,9 @@ from mmoe_embed.graph import Graph, build_graph
 from mmoe_embed.quantized import Quantized
 
 ARENA_ALIGNMENT = 16
-_SPLIT_DEADLINE_S = 10.0  # a graph at its load, as all known ones are, is answered at once
+# what is only told, and never holds up a plan: a graph at its load, as all known ones are, is answered at once
+_SPLIT_DEADLINE_S = 1.0
+_APART_DEADLINE_S = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +75,14 @@ def step_graph(graph: Graph) -> StepGraph:
                 inplace.append((version[name], old))
         scratch = graph.tensors[op.scratch].size_bytes if op.scratch else 0
         outputs = tuple(version[name] for name in op.outputs)
-        operators.append(Operator(op.name, inputs, outputs, scratch, tuple(inplace)))
+        operators.append(Operator(op.name, inputs, outputs, scratch, tuple(inplace), ARENA_ALIGNMENT))
     return StepGraph(tuple(tensors), tuple(operators))
 
 
 def measure_savings(graph: Graph, arena: memory_planner.Plan) -> ArenaSavings:
     """What each technique saves, against the plan of `arena_problem`."""
     steps = step_graph(graph)
-    apart = memory_planner.solve(build_problem(steps, inplace=False))
+    apart = memory_planner.solve(build_problem(steps, inplace=False), _APART_DEADLINE_S)
     schedule = order_operators(steps)
     split = find_split(arena_problem(graph), _SPLIT_DEADLINE_S)
     return ArenaSavings(

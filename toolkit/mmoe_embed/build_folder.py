@@ -3,12 +3,12 @@
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from mmoe_embed.config import parse_json
 from mmoe_embed.errors import MismatchError, ToolkitError
+from mmoe_embed.whole_file import write_whole
 
 FORMAT = 1
 _RECORD = "build.json"
@@ -47,9 +47,7 @@ def file_sha256(file: Path) -> str:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write build.json; it appears only when everything it speaks of is there."""
-    partial = folder / (_RECORD + ".partial")
-    partial.write_text(json.dumps({"format": FORMAT} | record, indent=2) + "\n")
-    os.replace(partial, folder / _RECORD)
+    write_whole(folder / _RECORD, (json.dumps({"format": FORMAT} | record, indent=2) + "\n").encode())
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

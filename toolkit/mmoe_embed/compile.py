@@ -48,13 +48,13 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
         ToolchainError: the compiler or the linker failed; its messages are passed on.
         FitError: the linker found a memory too small.
     """
-    gen, objects = folder / "gen", folder / "obj"
+    gen, objects = folder.absolute() / "gen", folder / "obj"
     port = describe_port(board, __version__, plan.storage, plan.flash_model, timeline=plan.timeline_events > 0)
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]
     includes = [path for path in (gen, *port.includes, kernels_dir() / "include", *kernels) if path.is_dir()]
     # debug information names sources without this machine's folders: the same inputs give the same image anywhere
-    roots = {firmware_dir(): "firmware", kernels_dir(): "kernels_cmsis", gen.absolute(): "gen", Path.cwd(): "."}
+    roots = {firmware_dir(): "firmware", kernels_dir(): "kernels_cmsis", gen: "gen", Path.cwd(): "."}
     names = tuple(f"-ffile-prefix-map={path}={name}" for path, name in roots.items())
     flags = (*toolchain.flags, *port.defines, *names, *(f"-I{path.absolute()}" for path in includes))
     flags = (*flags, *(f"-isystem{path}" for path in port.system_includes))

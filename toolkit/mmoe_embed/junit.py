@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.validate import Report
+from mmoe_embed.whole_file import write_whole
 
 
 def write_junit(file: Path, suite: str, report: Report | None, error: ToolkitError | None = None) -> None:
@@ -51,8 +52,7 @@ def _write(file: Path, root: ElementTree.Element) -> None:
     ElementTree.indent(root)
     out = io.BytesIO()
     ElementTree.ElementTree(root).write(out, encoding="utf-8", xml_declaration=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(out.getvalue() + b"\n")
+    write_whole(file, out.getvalue() + b"\n")
 
 
 def _clean(text: str) -> str:

@@ -177,7 +177,8 @@ def choose_scheme(
         try:
             plan = plan_model(model, board, request, runtime)
         except FitError as int4:
-            raise FitError(f"{int4.message}; this is INT4, INT8 needs more", at=int4.at, try_=int4.try_) from None
+            message = f"{int4.message}; this is INT4, INT8 does not fit either"
+            raise FitError(message, at=int4.at, try_=int4.try_) from None
         return model, dataclasses.replace(plan, notes=(*plan.notes, f"INT4 was taken, as in INT8 {int8.message}"))
 
 
@@ -231,7 +232,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     arena_bytes = arena.peak_bytes["arena"]
     kv_bytes = config.num_hidden_layers * kv_layer_bytes(config)
     weights = build_weights(model)
-    smaller = "a smaller model, --scheme int4, or a board with more flash"
+    smaller = f"a smaller model, {'--scheme int4, ' if model.scheme == 'int8' else ''}or a board with more flash"
     shorter = "a model with a shorter context (max_position_embeddings) or fewer heads, or a board with more SRAM"
     advice: dict[Use, str] = {
         "text": smaller,
@@ -270,14 +271,15 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
             f"--sram {limit} is more than {board.name} has: {sram_bytes} B",
             try_=f"--sram {sram_bytes} or less, or a larger board",
         )
+    pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
+    in_place = bool(page) and mapped and board.memory_for("experts").xip
     if limit is not None and fixed > limit:
+        paged = fixed + pages.least * (expert_bytes + _SLOT_STATE_BYTES)
         raise FitError(
             f"the model does not fit {limit} B of SRAM: needs {fixed} B without any expert ({fixed - limit} B over)",
             at=f"arena {arena_bytes} B, KV cache {kv_bytes} B, stack {runtime.stack} B, data {runtime.data} B",
-            try_=f"--sram {fixed + (config.num_experts_per_tok + 1) * expert_bytes}",
+            try_=f"--sram {fixed}, experts in place, or {paged}, experts in slots" if in_place else f"--sram {paged}",
         )
-    pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
-    in_place = bool(page) and mapped and board.memory_for("experts").xip
     spare = None if limit is None else limit - fixed
     slots, notes = _choose_slots(board, request, pages, parts, spare, in_place=in_place)
     choice = _choose_paging(request, config, slots, expert_cost(board, expert_bytes, flash, in_place=in_place))
@@ -372,6 +374,11 @@ class _Pages:
     top_k: int
     layers: int
 
+    @property
+    def least(self) -> int:
+        """Slots that paging needs: those of one token in a layer, and one that loads."""
+        return min(self.top_k + 1, self.count)
+
     def part(self, slots: int, state_bytes: int = 0) -> Part:
         """The slot array; state_bytes more for each slot while room is looked for."""
         return Part("slots", slots * (self.expert_bytes + state_bytes), -(-self.top_k * self.layers // slots))
@@ -397,7 +404,7 @@ def _choose_slots(
     count, expert_bytes = pages.count, pages.expert_bytes
     if not count:
         return 0, []
-    least = min(pages.top_k + 1, count)
+    least = pages.least
     most = pages.most(board, parts, limit)
     wanted = request.expert_slots
     if wanted is None:

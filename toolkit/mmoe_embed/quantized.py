@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.numpy import save
 
 from mmoe_embed.config import GenerationConfig, ModelConfig, parse_config, parse_generation, parse_json
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.whole_file import write_whole
 
 GROUP = 32
 SCHEMES = ("int8", "int4")
@@ -132,10 +132,7 @@ def serialize_quantized(model: Quantized) -> bytes:
 
 def save_quantized(model: Quantized, file: Path) -> None:
     """Write the model's file; an interrupted write leaves no half file behind."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_bytes(serialize_quantized(model))
-    os.replace(partial, file)
+    write_whole(file, serialize_quantized(model))
 
 
 def load_quantized(file: Path) -> Quantized:

@@ -64,7 +64,9 @@ class VerbCommand(click.RichCommand):
         result: Result = super().invoke(ctx)
         if ctx.meta.get("mmoe_embed.json"):
             verb = ctx.command_path.removeprefix("mmoe-embed ")
-            _print_envelope(verb, result.exit_code, result.data, None)
+            said = result.text.splitlines()[0] if result.text else "a check failed, see data"
+            failure = {"message": said, "at": "", "try": ""} if result.exit_code else None
+            _print_envelope(verb, result.exit_code, result.data, failure)
         elif result.text:
             print(result.text)
         return result.exit_code
@@ -107,7 +109,7 @@ def report_failure(error: BaseException, verb: str, *, as_json: bool) -> int:
         return 1
     elif isinstance(error, OSError):
         message, at, code = error.strerror or str(error), str(error.filename or ""), 1
-        try_ = "check that the folder exists, can be written and has room" if error.filename else ""
+        try_ = "check that the folder exists, can be written and has room"
     else:
         message, code = f"{type(error).__name__}: {error}", 1
         try_ = "this is a bug of mmoe-embed: please report it with the traceback below"

@@ -17,6 +17,7 @@ from mmoe_embed.quantized import load_quantized
 from mmoe_embed.report import render_page
 from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, draw_prompts, validate_board
 from mmoe_embed.validate_report import count_instructions, render_report
+from mmoe_embed.whole_file import write_whole
 
 _MISMATCH = 6
 OWN_PROMPTS = "prompts.txt"  # a build may carry requests of its model
@@ -41,6 +42,9 @@ def command(
     html: Path | None,
 ) -> Result:
     """Feed the board that runs BUILD and the golden the same tokens; compare every bit of every logit."""
+    for file in (junit, html):
+        if file:  # a report that cannot be written is known before the board is asked
+            write_whole(file, b"")
     folder = load_build(build)
     suite = f"mmoe-embed.validate.{Path(folder.board).stem}"
     try:
@@ -53,8 +57,7 @@ def command(
         write_junit(junit, suite, report)
     board = board_of(folder)
     if html:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(render_page(report, board, folder, build_graph(golden.config).ops), encoding="utf-8")
+        write_whole(html, render_page(report, board, folder, build_graph(golden.config).ops).encode())
     ticks = report.comparison.ticks
     mean = count_instructions(sum(ticks) / len(ticks), report.identity.tick_hz, board) if ticks else None
     data = report.to_dict() | {"instructions_per_token": mean}

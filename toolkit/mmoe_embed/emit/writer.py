@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from mmoe_embed.plan import BoardPlan
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.tokens import build_tables
 from mmoe_embed.weights import build_weights, symbol_name
+from mmoe_embed.whole_file import write_whole
 
 ABI = 3  # MMOE_ABI in firmware/include/mmoe_runtime.h
 
@@ -111,9 +111,7 @@ def write_files(files: dict[str, bytes], folder: Path) -> None:
         file = folder / name
         if file.exists() and file.read_bytes() == content:
             continue
-        partial = folder / (name + ".partial")
-        partial.write_bytes(content)
-        os.replace(partial, file)
+        write_whole(file, content)
 
 
 def _offsets(texts: tuple[bytes, ...]) -> list[int]:

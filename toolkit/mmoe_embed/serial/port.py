@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import serial  # type: ignore[import-untyped]
 from serial.tools import list_ports  # type: ignore[import-untyped]
@@ -28,6 +29,8 @@ class Port:
             UsageError: the URL is not one.
             DeviceError: no such port, no right to it, in use, or the connection is refused.
         """
+        if url.startswith(("socket://", "rfc2217://")):
+            _check_address(url)
         self.url = url
         self.baud = baud
         write_timeout_s = None if url.startswith("rfc2217://") else _WRITE_TIMEOUT_S  # pyserial has none there
@@ -106,6 +109,17 @@ class Port:
             at=self.url,
             try_="check the cable or the emulator, then run the same command again",
         )
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        complete = bool(parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if not complete:
+        scheme = url.partition("://")[0]
+        raise UsageError(f"{url!r} is no port: it names no host and port", try_=f"{scheme}://HOST:PORT")
 
 
 def _explain_open_failure(url: str, error: Exception) -> DeviceError:

@@ -8,13 +8,7 @@ from tokenizers import Tokenizer
 
 from mmoe_embed.config import GenerationConfig
 from mmoe_embed.model import MoeModel
-
-
-def write_text(file: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    part = file.with_name(file.name + ".part")
-    part.write_bytes(content)
-    part.replace(file)
+from mmoe_embed.whole_file import write_whole
 
 
 def write_checkpoint(folder: Path, model: MoeModel, tokenizer: Tokenizer, generation: GenerationConfig) -> None:
@@ -24,7 +18,7 @@ def write_checkpoint(folder: Path, model: MoeModel, tokenizer: Tokenizer, genera
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().to(torch.float32).contiguous() for name, t in model.state_dict().items()}
-    write_text(folder / "model.safetensors", save(tensors))
-    write_text(folder / "tokenizer.json", (tokenizer.to_str(pretty=False) + "\n").encode())
-    write_text(folder / "generation_config.json", generation.to_json().encode())
-    write_text(folder / "config.json", model.config.to_json().encode())
+    write_whole(folder / "model.safetensors", save(tensors))
+    write_whole(folder / "tokenizer.json", (tokenizer.to_str(pretty=False) + "\n").encode())
+    write_whole(folder / "generation_config.json", generation.to_json().encode())
+    write_whole(folder / "config.json", model.config.to_json().encode())

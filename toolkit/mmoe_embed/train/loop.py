@@ -31,10 +31,11 @@ from mmoe_embed.errors import ToolkitError
 from mmoe_embed.model import MoeModel
 from mmoe_embed.train.data import Examples, Pair, collate, draw_batches, encode_pairs, hash_file, read_pairs
 from mmoe_embed.train.evaluate import match_exactly
-from mmoe_embed.train.export import write_checkpoint, write_text
+from mmoe_embed.train.export import write_checkpoint
 from mmoe_embed.train.recipe import Recipe, StageSettings, load_recipe
 from mmoe_embed.train.state import State, load_state, save_state
 from mmoe_embed.train.tokenizer import SPECIAL_TOKENS, train_tokenizer
+from mmoe_embed.whole_file import write_whole
 
 METRICS = ("stage", "step", "loss", "z_loss", "gradient_norm", "learning_rate", "largest_load", "exact_match")
 
@@ -93,7 +94,7 @@ def train_recipe(
     model = MoeModel(prepared.config)
     state = State(prepared.identity, 0, 0, {}, {}, [0.0] * 4, [])
     state_file = output / "state.pt"
-    if resume:
+    if resume and state_file.is_file():
         state = load_state(state_file)
         if state.identity != prepared.identity:
             raise ToolkitError(
@@ -129,11 +130,13 @@ def train_recipe(
 
 
 def _open_output(output: Path, resume: bool) -> None:
+    found = {file.name for file in output.iterdir()} if output.is_dir() else set()
+    # a run that was killed before its first state has left only what the next one makes again
+    held = "state.pt" in found or (bool(found) and found <= {"tokenizer.json", "metrics.csv", "checkpoint", ".probe"})
     if resume:
-        if not (output / "state.pt").is_file():
+        if not held:
             raise ToolkitError("no run to resume in this folder", at=str(output), try_="leave out --resume")
-    elif output.is_dir() and any(output.iterdir()):
-        held = (output / "state.pt").is_file()
+    elif found:
         raise ToolkitError(
             "the output folder holds a run already" if held else "the output folder is not empty",
             at=str(output),
@@ -163,7 +166,7 @@ def _prepare(recipe_file: Path, recipe: Recipe, output: Path) -> _Prepared:
         tokenizer = train_tokenizer(
             [t for p in pairs[: recipe.tokenizer.lines] for t in (p.prompt, p.completion)], recipe.tokenizer.vocab_size
         )
-        write_text(tokenizer_file, tokenizer.to_str(pretty=False).encode())
+        write_whole(tokenizer_file, tokenizer.to_str(pretty=False).encode())
     vocabulary = tokenizer.get_vocab()
     bos, sep, eos = (vocabulary[t] for t in SPECIAL_TOKENS)
     generation = GenerationConfig(
@@ -277,7 +280,7 @@ def _take_step(
 
 def _write_metrics(prepared: _Prepared, state: State) -> None:
     lines = [",".join(METRICS), *(",".join(row) for row in state.rows)]
-    write_text(prepared.output / "metrics.csv", ("\n".join(lines) + "\n").encode())
+    write_whole(prepared.output / "metrics.csv", ("\n".join(lines) + "\n").encode())
 
 
 def _save(prepared: _Prepared, model: MoeModel, state: State) -> None:
