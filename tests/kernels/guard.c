@@ -47,7 +47,9 @@ static void elementwise(uint32_t n) {
     mmoe_rmsnorm_f32(x, NULL, n, 1e-6f, y);
     mmoe_add_f32(x, n, y);
     mmoe_accumulate_f32(x, 0.5f, n, y);
-    mmoe_swiglu_f32(floats(2 * n), n, y);
+    mmoe_combine_f32(x, floats(3 * n), n, floats(3), 3, n, y);
+    (void)mmoe_swiglu_s8(floats(2 * n), n, 1.0f, buffer(MMOE_VECTOR_BYTES(n), 16));
+    (void)mmoe_rmsnorm_s8(x, floats(n), n, 1e-6f, y, buffer(MMOE_VECTOR_BYTES(n), 16));
     (void)mmoe_argmax_f32(x, n);
     (void)mmoe_crc32(0, x, 4 * n);
     if (n % 2 == 0) mmoe_rotary_f32(x, floats(n / 2), floats(n / 2), n);
@@ -56,7 +58,7 @@ static void elementwise(uint32_t n) {
 static void route(uint32_t experts, uint32_t n) {
     uint32_t top_k = experts < 3 ? experts : 3;
     mmoe_route_f32(floats(n), n, floats(experts * n), floats(experts), experts, top_k, 1.0f, buffer(top_k, 1), floats(top_k),
-                   floats(2 * experts));
+                   floats(MMOE_PAD(2 * experts, 4)));
 }
 
 static void attention(uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t context) {

@@ -24,7 +24,7 @@ from mmoe_embed.serial.replies import (
     Step,
 )
 
-PROTOCOL_ABI = 3
+PROTOCOL_ABI = 4
 MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
 _SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
