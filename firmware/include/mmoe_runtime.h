@@ -186,8 +186,8 @@ mmoe_status mmoe_main_answer(const char *text, uint32_t length, mmoe_on_text *on
 
 /* --- what a port provides (firmware/ports) -------------------------------------------------------------------------------- */
 
-/* Starts to copy length bytes of the expert image at offset to dst; one at a time. dst belongs to the driver until
- * mmoe_port_read_done says otherwise. */
+/* Starts to copy length bytes of the expert image at offset to dst; one at a time. dst, 16-byte aligned, belongs to the driver
+ * until mmoe_port_read_done says otherwise; offset and length are multiples of 4. */
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length);
 /* Of the last read: 1 finished, 0 still running, or a negative status, the read being over. */
 int mmoe_port_read_done(void);

@@ -36,7 +36,7 @@ static mmoe_status read_image(void *to, uint32_t offset, uint32_t length) {
 }
 
 static mmoe_status check_table(uint32_t count, uint32_t alignment, uint32_t image_bytes) {
-    static uint8_t entry[ENTRY_BYTES]; /* static: a stuck driver may write it late */
+    static _Alignas(16) uint8_t entry[ENTRY_BYTES]; /* static: a stuck driver may write it late */
     for (uint32_t e = 0; e < count; e++) {
         const mmoe_status status = read_image(entry, HEADER_BYTES + ENTRY_BYTES * e, ENTRY_BYTES);
         if (status != MMOE_OK) return status;
@@ -50,7 +50,7 @@ static mmoe_status check_table(uint32_t count, uint32_t alignment, uint32_t imag
 }
 
 mmoe_status mmoe_image_open(const mmoe_model *model, const mmoe_memory *memory) {
-    static uint8_t header[HEADER_BYTES];
+    static _Alignas(16) uint8_t header[HEADER_BYTES];
     uint32_t rest;
     const uint32_t count = (uint32_t)model->layers * model->experts;
     image.model = model;

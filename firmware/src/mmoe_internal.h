@@ -26,6 +26,7 @@ typedef struct {
     uint8_t needed; /* 1: the token still needs it, never evicted */
     uint8_t ahead;  /* 1: loaded on a guess and not wanted yet */
 } mmoe_slot;
+_Static_assert(sizeof(mmoe_slot) == 12, "a plan counts so many bytes for a slot: SLOT_STATE_BYTES of mmoe_embed/plan.py");
 
 /* An expert that waits to be read */
 typedef struct {
@@ -108,7 +109,7 @@ uint64_t mmoe_image_timeout_ticks(void);
 void mmoe_policy_open(const mmoe_model *model, const mmoe_memory *memory);
 /* As if no expert had been used yet. */
 void mmoe_policy_forget(void);
-void mmoe_policy_begin_token(void);
+void mmoe_policy_begin_pass(void);
 /* A layer has chosen its experts; mmoe_policy_use is called for each of them next. */
 void mmoe_policy_begin_layer(uint32_t layer);
 /* The model asked for an expert. Returns when, for mmoe_slot.used. */
@@ -124,7 +125,7 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
 /* Forgets every loaded expert. */
 void mmoe_pager_empty(void);
 /* A new pass begins: what the last one still held is free. */
-void mmoe_pager_begin_token(void);
+void mmoe_pager_begin_pass(void);
 /* Asks for experts of a layer (numbers of the image, each once, no more than surely find a slot). Sets hit[i] to 1 where one is
  * loaded, and starts to read the first of the others. */
 void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit);
@@ -195,7 +196,7 @@ typedef struct {
     mmoe_sampling sampling; /* of this answer; temperature 0: greedy */
     mmoe_sampling coming;   /* of the next prompt's */
     /* The last reply, kept for a request that comes twice */
-    uint8_t reply[MMOE_FRAME_BODY_BYTES];
+    _Alignas(4) uint8_t reply[MMOE_FRAME_BODY_BYTES]; /* tokens are put together in it */
     uint32_t reply_length; /* 0: none */
     uint32_t answered_crc;
     uint8_t answered_sequence;

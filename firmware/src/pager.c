@@ -7,7 +7,6 @@
 
 #include "mmoe_internal.h"
 
-#define NO_EXPERT 0xFFFFu
 #ifndef MMOE_CHECK_BYTES
 #define MMOE_CHECK_BYTES 1024u /* of CRC-32 at once, then the next read may be due */
 #endif
@@ -18,9 +17,8 @@ static struct {
     mmoe_statistics *statistics;
     mmoe_layer_statistics *layer; /* whose experts were wanted last */
     uint64_t read_started;
-    uint16_t loading; /* slot, or MMOE_NO_SLOT when the driver is idle */
-    uint16_t failed;  /* expert whose read failed in the background, with failure */
-    mmoe_status failure;
+    uint16_t loading;    /* slot, or MMOE_NO_SLOT when the driver is idle */
+    mmoe_status failure; /* of a read that the pass needs, in the background: MMOE_OK while there is none */
     uint16_t checking;     /* slot whose CRC-32 is under way: crc is that of its first `checked` bytes */
     uint32_t checked, crc;
     uint32_t started, queued; /* of memory->queue; those before `started` are loading or loaded */
@@ -54,6 +52,7 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
 static void forget_queues(void) { pager.queued = pager.started = pager.later_queued = pager.later_started = 0; }
 
 void mmoe_pager_empty(void) {
+    if (!pager.model) return; /* it was never opened: the model is another runtime's */
     for (uint32_t e = 0; e < expert_count(); e++) pager.memory->expert_slot[e] = MMOE_NO_SLOT;
     for (uint32_t s = 0; s < pager.model->slots; s++) {
         mmoe_slot *slot = &pager.memory->slot[s];
@@ -69,10 +68,10 @@ void mmoe_pager_empty(void) {
 
 /* --- slots --------------------------------------------------------------------------------------------------------------- */
 
-void mmoe_pager_begin_token(void) {
+void mmoe_pager_begin_pass(void) {
     for (uint32_t s = 0; s < pager.model->slots; s++) pager.memory->slot[s].needed = 0;
     forget_queues();
-    mmoe_policy_begin_token();
+    mmoe_policy_begin_pass();
 }
 
 /* A slot to load an expert into, empty if there is one; MMOE_NO_SLOT when all are needed. */
@@ -102,16 +101,15 @@ static void drop_slot(uint32_t s) {
 
 /* --- reads ---------------------------------------------------------------------------------------------------------------- */
 
-static void note_failure(uint16_t expert, int wanted, mmoe_status status) {
+static void note_failure(int needed, mmoe_status status) {
     pager.statistics->load_errors++;
-    if (!wanted) return; /* a guess: the error comes back if the expert is wanted */
-    pager.failed = expert;
+    if (!needed) return; /* a guess, or of a pass that is over: the error comes back if the expert is wanted */
     pager.failure = status;
-    pager.queued = pager.started; /* the token is lost: read nothing more for it */
+    pager.queued = pager.started; /* the pass is lost: read nothing more for it */
 }
 
 /* Starts to read an expert into slot s; the driver is idle. */
-static void start_read(uint32_t s, uint16_t expert, uint32_t used, int wanted) {
+static void start_read(uint32_t s, uint16_t expert, uint32_t used, int needed) {
     mmoe_slot *slot = &pager.memory->slot[s];
     if (slot->state != MMOE_SLOT_EMPTY) drop_slot(s);
     if (pager.checking == s) pager.checking = MMOE_NO_SLOT;
@@ -120,19 +118,19 @@ static void start_read(uint32_t s, uint16_t expert, uint32_t used, int wanted) {
     const mmoe_status status = mmoe_port_read_start(slot_page(s), mmoe_image_entry(expert).offset, pager.model->expert_bytes);
     pager.layer->stall_ticks += mmoe_port_ticks() - pager.read_started; /* a driver that blocks does all its work here */
     if (status != MMOE_OK) {
-        note_failure(expert, wanted, status);
+        note_failure(needed, status);
         return;
     }
     *slot = (mmoe_slot){
         .used = used,
         .expert = expert,
         .state = MMOE_SLOT_LOADING,
-        .needed = (uint8_t)wanted,
-        .ahead = (uint8_t)!wanted,
+        .needed = (uint8_t)needed,
+        .ahead = (uint8_t)!needed,
     };
     pager.memory->expert_slot[expert] = (uint16_t)s;
     pager.loading = (uint16_t)s;
-    if (!wanted) pager.statistics->prefetched++;
+    if (!needed) pager.statistics->prefetched++;
 }
 
 /* Starts the next read, if there is one and a slot for it; the driver is idle. */
@@ -160,10 +158,9 @@ void mmoe_pager_poll(void) {
         pager.loading = MMOE_NO_SLOT;
         MMOE_NOTE_AT(done < 0 ? mmoe_port_ticks() : mmoe_port_read_ended(), MMOE_EVENT_READ_END, slot->expert);
         if (done < 0) {
-            const uint16_t expert = slot->expert;
-            const int wanted = !slot->ahead;
+            const int needed = slot->needed;
             drop_slot(s);
-            note_failure(expert, wanted, (mmoe_status)done);
+            note_failure(needed, (mmoe_status)done);
         } else {
             slot->state = MMOE_SLOT_ARRIVED;
             layer->bytes_loaded += pager.model->expert_bytes;
@@ -187,8 +184,8 @@ static uint8_t use_slot(uint32_t s, uint32_t used) {
 
 void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit) {
     forget_queues();
-    if (pager.loading != MMOE_NO_SLOT) mmoe_pager_poll(); /* a guess, or left over from a token that failed */
-    pager.failed = NO_EXPERT;
+    if (pager.loading != MMOE_NO_SLOT) mmoe_pager_poll(); /* a guess, or left over from a pass that failed */
+    pager.failure = MMOE_OK;
     if (count) {
         pager.layer = layer_of(expert[0]);
         mmoe_policy_begin_layer(expert[0] / pager.model->experts);
@@ -294,7 +291,7 @@ static mmoe_status wait_for(uint16_t expert, uint32_t bytes) {
             status = MMOE_E_PAGE_TIMEOUT;
             state = PAGE_THERE;
         }
-        if (pager.failed == expert) {
+        if (pager.failure != MMOE_OK) {
             status = pager.failure;
             state = PAGE_THERE;
         }

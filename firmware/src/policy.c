@@ -6,7 +6,7 @@
 
 #include "mmoe_internal.h"
 
-#define AGEING_TOKENS 64 /* of LFU */
+#define AGEING_PASSES 64 /* of LFU */
 /* Of the expected wait: what a use adds to a chance, what one at the layer's last turn adds to it, the least chance */
 enum { DECAY_SHIFT = 4, USE = 4094, AGAIN = 16384, LEAST = 1024, TOKEN = 1024 };
 
@@ -16,8 +16,8 @@ static struct {
     uint32_t uses;         /* of experts, so far: the clock of mmoe_slot.used */
     uint32_t turn;         /* the clock when the present layer's turn began */
     uint32_t layer;        /* the present one, or the last one */
-    uint8_t in_turn;       /* 1: it has begun in this token */
-    uint32_t tokens; /* since the last ageing */
+    uint8_t in_turn;       /* 1: it has begun in this pass */
+    uint32_t passes;       /* since the last ageing */
 } policy;
 
 static uint32_t expert_count(void) { return (uint32_t)policy.model->layers * policy.model->experts; }
@@ -28,15 +28,15 @@ void mmoe_policy_open(const mmoe_model *model, const mmoe_memory *memory) {
 }
 
 void mmoe_policy_forget(void) {
-    policy.uses = policy.turn = policy.layer = policy.tokens = 0;
+    policy.uses = policy.turn = policy.layer = policy.passes = 0;
     policy.in_turn = 0;
     memset(policy.expert_uses, 0, sizeof policy.expert_uses[0] * expert_count());
 }
 
-void mmoe_policy_begin_token(void) {
+void mmoe_policy_begin_pass(void) {
     policy.in_turn = 0;
-    if (policy.model->policy != MMOE_POLICY_LFU || ++policy.tokens < AGEING_TOKENS) return;
-    policy.tokens = 0;
+    if (policy.model->policy != MMOE_POLICY_LFU || ++policy.passes < AGEING_PASSES) return;
+    policy.passes = 0;
     for (uint32_t e = 0; e < expert_count(); e++) policy.expert_uses[e] >>= 1;
 }
 

@@ -261,11 +261,10 @@ static mmoe_status timeline(mmoe_session *s, payload in) {
 }
 
 static mmoe_status encode(mmoe_session *s, payload in) {
-    uint16_t *token = (uint16_t *)(void *)(s->reply + s->reply_length + s->reply_length % 2);
-    const int32_t count =
-        mmoe_tokenizer_encode(s->rt->model->tokenizer, in.data, in.length, token, (reply_left(s) - s->reply_length % 2) / 2);
+    uint16_t *token = (uint16_t *)(void *)(s->reply + s->reply_length); /* behind the status, at an even place */
+    const int32_t count = mmoe_tokenizer_encode(s->rt->model->tokenizer, in.data, in.length, token, reply_left(s) / 2);
     if (count < 0) return (mmoe_status)count;
-    for (int32_t i = 0; i < count; i++) put(s, token[i], 2); /* onto itself, or one byte below */
+    reply_room(s, 2 * (uint32_t)count); /* they lie where they are sent from */
     return MMOE_OK;
 }
 

@@ -18,6 +18,7 @@ mmoe_status mmoe_init(mmoe_runtime **rt) {
         .op_calls = memory->op_calls,
         .tokens = memory->tokens,
         .routes = memory->routes,
+        .statistics = {.layer = memory->layer_statistics},
     };
     *rt = &the_runtime;
     if (model->abi != MMOE_ABI) return MMOE_E_IMAGE;
@@ -34,7 +35,7 @@ static __attribute__((noinline)) mmoe_status run_pass(mmoe_runtime *rt) {
     const uint32_t count = rt->fed;
     rt->fed = 0;
     rt->rows = count;
-    mmoe_pager_begin_token();
+    mmoe_pager_begin_pass();
     rt->op_started = mmoe_port_ticks();
     MMOE_NOTE_AT(rt->op_started, MMOE_EVENT_STEP, rt->position);
     const mmoe_status status = rt->model->pass(rt);

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from random_model import small_config, write_checkpoint
@@ -14,6 +16,7 @@ from mmoe_embed.board import load_board
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.config import ModelConfig
+from mmoe_embed.elf import read_sizes
 from mmoe_embed.golden import Golden, NumericError
 from mmoe_embed.plan import PlanRequest
 from mmoe_embed.quantized import load_quantized
@@ -79,7 +82,22 @@ def test_emulated_board_gives_the_golden_bits(
     config = small_config(**WATCH_SHAPE)
     checkpoint = write_checkpoint(tmp_path / "model", config)
     request = BuildRequest(checkpoint, board, tmp_path / "build", scheme, PlanRequest(slots), compiler)
-    assert_same_bits(compare(build_firmware(request), random_prompts(config, 60)))
+    build = build_firmware(request)
+    assert_needs_its_plan(build)
+    assert_same_bits(compare(build, random_prompts(config, 60)))
+
+
+def assert_needs_its_plan(build: BuildFolder) -> None:
+    """The image takes what the plan says, and the plan counts nothing twice."""
+    plan, sizes = build.plan, read_sizes(build.elf)
+    planned = {region["use"]: region["size_bytes"] for region in plan["regions"]}
+    for what, taken in (("text", sizes.text), ("data", sizes.data)):
+        assert taken <= planned[what] < taken + 512, what
+    with build.elf.open("rb") as stream:
+        writable = [section for section in ELFFile(stream).iter_sections() if section["sh_flags"] & SH_FLAGS.SHF_WRITE]
+        sram = sum(section["sh_size"] for section in writable)
+    assert sram <= sum(planned.get(use, 0) for use in ("data", "stack", "arena", "kv", "slots"))
+    assert plan["sram_used_bytes"] == sum(planned.get(use, 0) for use in ("data", "stack", "arena", "kv", "slots"))
 
 
 @pytest.mark.gcc

@@ -12,10 +12,14 @@ import pytest
 from random_model import small_config, write_checkpoint
 
 
-def run_cli(*arguments: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def run_cli(
+    *arguments: object, timeout_s: float = 120, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run mmoe-embed as its own process."""
     command = [sys.executable, "-c", "from mmoe_embed.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment(), check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, env=environment(), cwd=cwd, check=False
+    )
 
 
 def environment() -> dict[str, str]:
@@ -104,13 +108,14 @@ def test_build_does_not_do_again_what_did_not_change(tmp_path: Path, checkpoint:
 def test_build_gives_the_same_bytes_wherever_it_is_made(tmp_path: Path, checkpoint: Path, compiler: str) -> None:
     copy = shutil.copytree(checkpoint, tmp_path / "elsewhere" / "renamed")
     images = []
-    for model, output in ((checkpoint, tmp_path / "a"), (copy, tmp_path / "deeper" / "b")):
-        done = run_cli("build", model, "--board", "qemu_mps2_an386", "-o", output, "--compiler", compiler)
+    for model, output in ((checkpoint, tmp_path / "a"), (copy, tmp_path / "deeper" / "b"), (copy, Path("c/d"))):
+        arguments = ("--board", "qemu_mps2_an386", "-o", output, "--compiler", compiler)
+        done = run_cli("build", model, *arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        images.append((output / "firmware.elf").read_bytes())
-        assert str(tmp_path).encode() not in images[-1]
-        assert str(Path(__file__).parents[2]).encode() not in images[-1]
-    assert images[0] == images[1]
+        images.append((tmp_path / output / "firmware.elf").read_bytes())
+        for here in (tmp_path, Path(__file__).parents[2], Path(sys.prefix), Path("/usr/lib/gcc")):
+            assert str(here).encode() not in images[-1]
+    assert images[0] == images[1] == images[2]
 
 
 @pytest.mark.gcc
@@ -149,6 +154,9 @@ def test_build_refuses_a_folder_of_other_inputs(tmp_path: Path, checkpoint: Path
     refused = run_cli("build", second, "--board", "host_x86_64", "-o", folder)
     assert refused.returncode == 6
     assert "--clean" in refused.stderr
+    options = run_cli("build", checkpoint, "--board", "host_x86_64", "-o", folder, "--scheme", "int4")
+    assert options.returncode == 6
+    assert "holds a build of scheme auto, not of int4" in options.stderr
     assert run_cli("build", second, "--board", "host_x86_64", "-o", folder, "--clean").returncode == 0
 
     (folder / "quantized.safetensors").write_bytes(b"changed")
@@ -191,7 +199,7 @@ def test_build_that_does_not_fit_keeps_the_good_one(tmp_path: Path, checkpoint: 
     assert run_cli(*arguments, "--sram", "40K").returncode == 0
     record = (tmp_path / "a, b" / "build.json").read_bytes()
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "a, b").rglob("*")}
-    assert run_cli(*arguments, "--sram", "100").returncode == 3
+    assert run_cli(*arguments, "--clean", "--sram", "100").returncode == 3
     assert (tmp_path / "a, b" / "build.json").read_bytes() == record
     assert run_cli(*arguments, "--sram", "40K").returncode == 0
     assert files == {file: file.stat().st_mtime_ns for file in (tmp_path / "a, b").rglob("*")}

@@ -132,7 +132,7 @@ def test_pager_hits_as_simulate_says(pager: Pager, slots: int, policy: int, poll
     pager.set(polls=polls)
     flags = []
     for token in tokens:
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         flags += [pager.run_layer(layer) for layer in token]
     expected = simulate(tokens, slots, policy)
     assert flags == expected
@@ -154,7 +154,7 @@ def test_emptied_pager_repeats_its_decisions(pager: Pager) -> None:
         pager.c.mmoe_pager_empty()
         flags = []
         for token in random_tokens(100):
-            pager.c.mmoe_pager_begin_token()
+            pager.c.mmoe_pager_begin_pass()
             flags += [pager.run_layer(layer) for layer in token]
         runs.append(flags)
     assert runs[0] == runs[1]
@@ -166,7 +166,7 @@ def test_lfu_keeps_what_lru_loses_in_a_cycle(pager: Pager) -> None:
     for policy in (LRU, LFU):
         assert pager.open(3, policy) == OK
         for number in range(100):
-            pager.c.mmoe_pager_begin_token()
+            pager.c.mmoe_pager_begin_pass()
             pager.run_layer([0, 1 + number % 7])
             pager.run_layer([8, 9 + number % 7])
         hits[policy] = pager.statistics()["hits"]
@@ -180,7 +180,7 @@ def test_pages_are_right_for_any_number_of_slots(pager: Pager, slots: int, polls
     assert pager.open(slots, LFU) == OK
     pager.set(polls=polls)
     for token in random_tokens(60, seed=slots):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         for layer in token:
             pager.run_layer(layer)
     if slots >= LAYERS * EXPERTS:  # all resident: each loaded once
@@ -193,7 +193,7 @@ def test_first_part_of_a_page_is_there_before_the_rest(pager: Pager, slots: int,
     assert pager.open(slots) == OK
     pager.set(polls=polls, progress=1)
     for token in random_tokens(30, seed=slots):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         for layer in token:
             hits = pager.want(layer)
             for expert in sorted(layer, key=lambda e: 1 - hits[layer.index(e)]):
@@ -211,7 +211,7 @@ def test_part_of_a_damaged_page_ends_in_its_name(pager: Pager) -> None:
     pager.set(polls=9, progress=1)
     last = LAYERS * EXPERTS - 1
     for _ in range(2):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         pager.want([last])
         assert pager.take(last, 40) == (OK, page(last)[:40])
         assert pager.take(last) == (PAGE_CRC, b"")
@@ -251,12 +251,12 @@ def test_bad_page_is_named_and_the_pager_lives(pager: Pager) -> None:
     assert pager.open(3, image=image) == OK
     last = LAYERS * EXPERTS - 1
     for attempt in range(1, 4):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         assert pager.want([9, last])[1] == 0
         assert pager.take(9) == (OK, page(9))
         assert pager.take(last) == (PAGE_CRC, b"")
         assert pager.statistics()["load_errors"] == attempt
-    pager.c.mmoe_pager_begin_token()
+    pager.c.mmoe_pager_begin_pass()
     pager.run_layer([8, 10])
 
 
@@ -266,7 +266,7 @@ def test_short_read_is_found_by_its_crc(pager: Pager) -> None:
     pager.set(short=1)
     assert pager.take(0) == (PAGE_CRC, b"")
     pager.set(short=0)
-    pager.c.mmoe_pager_begin_token()
+    pager.c.mmoe_pager_begin_pass()
     pager.run_layer([0, 1])
 
 
@@ -279,7 +279,7 @@ def test_failing_driver_is_named(pager: Pager, switch: str, mapped: bool) -> Non
     assert pager.take(0) == (PAGE_READ, b"")
     assert pager.statistics()["load_errors"] == 1
     pager.set(**{switch: 0})
-    pager.c.mmoe_pager_begin_token()
+    pager.c.mmoe_pager_begin_pass()
     pager.run_layer([0, 1])
 
 
@@ -288,18 +288,40 @@ def test_stuck_driver_times_out_and_its_slot_is_left_alone(pager: Pager) -> None
     pager.run_layer([0, 1])
     pager.set(stuck=1)
     for _ in range(3):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         pager.want([2, 3])
         assert pager.take(2) == (PAGE_TIMEOUT, b"")
     assert pager.get("overlaps") == 0  # no second read was started meanwhile
-    pager.c.mmoe_pager_begin_token()
+    pager.c.mmoe_pager_begin_pass()
     assert pager.want([4, 5]) == [0, 0]  # another expert waits for the driver too
     assert pager.take(4) == (PAGE_TIMEOUT, b"")
     pager.set(stuck=0)
-    pager.c.mmoe_pager_begin_token()
+    pager.c.mmoe_pager_begin_pass()
     pager.run_layer([4, 5])
     pager.run_layer([2, 3])
     assert pager.get("overlaps") == 0
+
+
+def test_read_of_a_lost_pass_fails_alone(pager: Pager) -> None:
+    assert pager.open(4) == OK
+    pager.set(polls=3)
+    pager.want([0, 1])
+    pager.c.mmoe_pager_begin_pass()  # the pass before was given up while 0 was on its way
+    pager.want([2, 3])
+    pager.set(done_status=PAGE_READ)
+    while pager.statistics()["load_errors"] == 0:
+        pager.c.mmoe_pager_poll()
+    pager.set(done_status=0)
+    assert pager.take(2) == (OK, page(2))
+    assert pager.take(3) == (OK, page(3))
+
+
+def test_failing_read_ends_the_wait_for_another(pager: Pager) -> None:
+    assert pager.open(4) == OK
+    pager.set(done_status=PAGE_READ)
+    pager.want([0, 1])
+    assert pager.take(1) == (PAGE_READ, b"")  # at once: it will not be read any more
+    assert pager.statistics()["load_errors"] == 1
 
 
 def test_residents_stay_whatever_comes(pager: Pager) -> None:
@@ -309,7 +331,7 @@ def test_residents_stay_whatever_comes(pager: Pager) -> None:
     pager.run_layer([1, 2])
     pager.run_layer([9, 10])
     for token in random_tokens(40):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         for layer in token:
             pager.run_layer(layer)
     assert pager.run_layer([1, 2])[0] == 1
@@ -320,7 +342,7 @@ def test_experts_in_place_beside_slots(pager: Pager) -> None:
     assert pager.open(3, LRU, mapped=True) == OK
     pager.c.fake_place(2, IN_PLACE)
     for _ in range(3):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         assert pager.run_layer([2, 3])[0] == 1
         pager.run_layer([8, 9])
     assert pager.c.fake_slot_of(2) == 0  # its CRC-32 was right; it has no slot
@@ -337,7 +359,7 @@ def test_layers_keep_to_their_own_slots(pager: Pager) -> None:
     assert pager.open(8, LFU) == OK
     pager.c.fake_divide_slots((ctypes.c_uint16 * 3)(0, 3, 8))
     for token in random_tokens(60):
-        pager.c.mmoe_pager_begin_token()
+        pager.c.mmoe_pager_begin_pass()
         for layer in token:
             pager.run_layer(layer)
     for expert in range(LAYERS * EXPERTS):

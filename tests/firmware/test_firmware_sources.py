@@ -11,6 +11,7 @@ from emitted import Models, require_tool
 from images import FIRMWARE, MACHINES, WARNINGS, ZIG, build_image, include_flags, run, sources
 
 from mmoe_embed.errors import ToolchainError
+from mmoe_embed.plan import SLOT_STATE_BYTES, TOKEN_BYTES
 from mmoe_embed.stack import bound_stack, read_functions
 
 MODEL_HEADER = """
@@ -151,6 +152,19 @@ def _link(folder: Path, code: str) -> Path:
     run(["arm-none-eabi-gcc", *cpu, "-O1", "-fno-inline", "-ffreestanding", "-nostdlib", "-Wl,-e,outer",
          "-o", folder / "functions.elf", source])  # fmt: skip
     return folder / "functions.elf"
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("compiler", [("arm-none-eabi-gcc", "-mthumb", "-mcpu=cortex-m4"), ("gcc",)])
+def test_plan_counts_what_the_runtime_keeps(compiler: tuple[str, ...], gen: Path, tmp_path: Path) -> None:
+    require_tool(compiler[0])
+    source = tmp_path / "sizes.c"
+    source.write_text(
+        '#include "mmoe_internal.h"\n'
+        f'_Static_assert(sizeof(mmoe_slot) == {SLOT_STATE_BYTES}, "slot");\n'
+        f'_Static_assert(sizeof(*mmoe_the_memory.tokens) == {TOKEN_BYTES}, "token");\n'
+    )
+    run([*compiler, "-std=c11", "-fsyntax-only", f"-I{FIRMWARE / 'src'}", *include_flags("host", gen), source])
 
 
 @pytest.mark.gcc

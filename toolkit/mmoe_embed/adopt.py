@@ -7,8 +7,8 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from mmoe_embed import __version__
-from mmoe_embed.build import PROMPTS, STACK_MARGIN, read_prompts
-from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, write_record
+from mmoe_embed.build import STACK_MARGIN, copy_prompts
+from mmoe_embed.build_folder import PROMPTS, BuildFolder, file_sha256, load_build, write_record
 from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder
 from mmoe_embed.config import parse_json
 from mmoe_embed.elf import read_sizes
@@ -51,8 +51,7 @@ def record_emission(
         )
     folder.mkdir(parents=True, exist_ok=True)
     save_quantized(model, folder / _QUANTIZED)
-    if prompts := read_prompts(path):
-        write_files({PROMPTS: prompts}, folder)
+    copy_prompts(path, folder)
     source = checkpoint_folder(path).resolve()
     record = {
         "tool_version": __version__,

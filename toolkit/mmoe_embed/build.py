@@ -12,25 +12,33 @@ from rich.console import Console
 from mmoe_embed import __version__
 from mmoe_embed.arena import draw_arena
 from mmoe_embed.board import Board, load_board
-from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, read_record, write_record
+from mmoe_embed.build_folder import (
+    PROMPTS,
+    RECORD,
+    UNFINISHED,
+    BuildFolder,
+    file_sha256,
+    load_build,
+    read_record,
+    write_record,
+)
 from mmoe_embed.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
 from mmoe_embed.compile import Program, drop_objects, link_program
 from mmoe_embed.elf import check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
-from mmoe_embed.errors import MismatchError, UsageError
-from mmoe_embed.plan import BoardPlan, PlanRequest, RuntimeBytes, choose_scheme
+from mmoe_embed.errors import FitError, MismatchError, UsageError
+from mmoe_embed.plan import SLOT_STATE_BYTES, TOKEN_BYTES, BoardPlan, PlanRequest, RuntimeBytes, choose_scheme
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
 from mmoe_embed.stack import bound_stack
 from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
-PROMPTS = "prompts.txt"
-_UNFINISHED = ".unfinished"  # in a folder whose build is under way, or was interrupted
 STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
 # what a program has besides: 132 KiB of stack that Linux maps at first, as much heap of the C library, as much of the
 # thread that reads experts, its guard page included
 _PROGRAM_STACK_BYTES = 396 * 1024
-_SLACK = 256  # sizes of a first link are rounded up to this, so that a second link settles
+_SLACK = 256  # sizes of a link are rounded up to this, so that the next one settles
+_LINKS = 3  # with measured sizes; the second has what the first had, but for another scheme or other tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +71,9 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
     say = _progress(console)
     board = load_board(request.board)
     request = dataclasses.replace(request, board=_resolve_board(request.board))
-    _check_folder(request)
     toolchain = find_toolchain(board, request.compiler)
+    asked = _describe_request(request, toolchain)
+    _check_folder(request, asked)
     say(f"checkpoint {request.checkpoint}")
     checkpoint = load_checkpoint(request.checkpoint)
     inputs = _identify_inputs(request, checkpoint, board, toolchain)
@@ -77,16 +86,15 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
     model, plan = _plan_probe(checkpoint, board, request)
     say(f"compile with {toolchain.name}")
     _open_folder(request)
-    emitted, program = _emit_and_link(request, board, toolchain, model, plan)
-    objects = [*program.objects]
+    link = _emit_and_link(request, board, toolchain, model, plan)
+    objects = link.program.objects
     if is_microcontroller(board) or plan.storage == "file":
         say("plan again with the measured size of the runtime, and link")
-        model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan, _measure(board, plan, program))
-        emitted, program = _emit_and_link(request, board, toolchain, model, plan)
+        link = _link_measured(request, checkpoint, board, toolchain, link)
         if is_microcontroller(board):
-            check_symbols(program.elf)
-    drop_objects(request.output, [*objects, *program.objects])
-    return _finish(request, inputs, toolchain, model, plan, emitted, program)
+            check_symbols(link.program.elf)
+    drop_objects(request.output, [*objects, *link.program.objects])
+    return _finish(request, asked, inputs, toolchain, link)
 
 
 def _plan_probe(checkpoint: Checkpoint, board: Board, request: BuildRequest) -> tuple[Quantized, BoardPlan]:
@@ -99,12 +107,47 @@ def _plan_probe(checkpoint: Checkpoint, board: Board, request: BuildRequest) -> 
     return model, plan
 
 
+@dataclasses.dataclass(frozen=True)
+class _Link:
+    """One pass over emit, compile and link."""
+
+    model: Quantized
+    plan: BoardPlan
+    emitted: Emitted
+    program: Program
+
+
 def _emit_and_link(
     request: BuildRequest, board: Board, toolchain: Toolchain, model: Quantized, plan: BoardPlan
-) -> tuple[Emitted, Program]:
+) -> _Link:
     emitted = emit_model(model, plan, hash_sources())
     write_files(emitted.files, request.output / "gen")
-    return emitted, link_program(board, plan, toolchain, request.output)
+    return _Link(model, plan, emitted, link_program(board, plan, toolchain, request.output))
+
+
+def _link_measured(
+    request: BuildRequest, checkpoint: Checkpoint, board: Board, toolchain: Toolchain, link: _Link
+) -> _Link:
+    """Plan with the sizes of the image, until the image made of the plan needs no more than the plan says.
+
+    Raises:
+        FitError: it does not fit, or its sizes do not settle.
+    """
+    runtime = _measure(board, link)
+    for _ in range(_LINKS):
+        model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan, runtime)
+        link = _emit_and_link(request, board, toolchain, model, plan)
+        found = _measure(board, link)
+        larger = [name for name in ("text", "data", "stack") if getattr(found, name) > getattr(runtime, name)]
+        if not larger:
+            return link
+        planned, runtime = runtime, dataclasses.replace(runtime, **{name: getattr(found, name) for name in larger})
+    over = ", ".join(f"{name} {getattr(found, name)} B, planned {getattr(planned, name)} B" for name in larger)
+    raise FitError(
+        f"the image needs more than its plan: {over}",
+        at=str(link.program.elf),
+        try_="fix what the planner chooses: --scheme, --expert-slots and --prefill-chunk; and report this",
+    )
 
 
 def _resolve_board(board: str) -> str:
@@ -137,6 +180,16 @@ def read_prompts(checkpoint: Path) -> bytes:
     return file.read_bytes() if file.is_file() else b""
 
 
+def copy_prompts(checkpoint: Path, folder: Path) -> list[str]:
+    """Put an example's requests into its build folder, or remove those of an earlier build; the names of the files."""
+    prompts = read_prompts(checkpoint)
+    if not prompts:
+        (folder / PROMPTS).unlink(missing_ok=True)
+        return []
+    write_files({PROMPTS: prompts}, folder)
+    return [PROMPTS]
+
+
 def _reuse_build(request: BuildRequest, inputs: str) -> BuildFolder | None:
     """The build that is there, when it was made from the same inputs and nobody changed it."""
     record = read_record(request.output) if request.output.is_dir() else None
@@ -152,22 +205,35 @@ def _progress(console: Console | None) -> Callable[[str], None]:
     return (lambda text: console.print(f"[dim]•[/dim] {text}")) if console else (lambda text: None)
 
 
-def _check_folder(request: BuildRequest) -> None:
+def _describe_request(request: BuildRequest, toolchain: Toolchain) -> dict[str, str]:
+    """What a build is asked to be, by name: a folder whose build was asked to be another is refused."""
+    options = {field.name: getattr(request.plan, field.name) for field in dataclasses.fields(request.plan)}
+    asked = {
+        "checkpoint": checkpoint_folder(request.checkpoint).resolve(),
+        "board": request.board,
+        "scheme": request.scheme,
+        "compiler": toolchain.name,
+        **options,
+    }
+    return {name: "default" if value is None else str(value) for name, value in asked.items()}
+
+
+def _check_folder(request: BuildRequest, asked: dict[str, str]) -> None:
     """Refuse a folder that holds something else; nothing in it is touched yet."""
     folder = request.output
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; a build needs a folder", try_="another -o")
     record = read_record(folder) if folder.is_dir() else None
     if record is not None and not request.clean:
-        source = str(checkpoint_folder(request.checkpoint).resolve())
-        for what, old, new in (("checkpoint", record["checkpoint"], source), ("board", record["board"], request.board)):
-            if old != new:
+        held = record.get("asked", {})
+        for what, new in asked.items():
+            if held.get(what, new) != new:
                 raise MismatchError(
-                    f"{folder} holds a build of {what} {old}, not of {new}",
+                    f"{folder} holds a build of {what} {held[what]}, not of {new}",
                     at=str(folder),
                     try_="another -o, or --clean to build over it",
                 )
-    elif folder.is_dir() and any(folder.iterdir()) and record is None and not (folder / _UNFINISHED).is_file():
+    elif folder.is_dir() and any(folder.iterdir()) and record is None and not (folder / UNFINISHED).is_file():
         raise MismatchError(f"{folder} is not empty and not a build folder", at=str(folder), try_="another -o")
 
 
@@ -175,8 +241,8 @@ def _open_folder(request: BuildRequest) -> None:
     """Make the folder, or take back that it holds a finished build: from here on it changes."""
     folder = request.output
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _UNFINISHED).touch()
-    (folder / "build.json").unlink(missing_ok=True)
+    (folder / UNFINISHED).touch()
+    (folder / RECORD).unlink(missing_ok=True)
     if request.clean:
         for child in ("gen", "obj"):
             shutil.rmtree(folder / child, ignore_errors=True)
@@ -186,15 +252,17 @@ def _round_up(n: int) -> int:
     return -(-n // _SLACK) * _SLACK
 
 
-def _measure(board: Board, plan: BoardPlan, program: Program) -> RuntimeBytes:
-    sizes = read_sizes(program.elf)
-    if not is_microcontroller(board):  # its linker keeps what the plan fixes among the other variables
+def _measure(board: Board, link: _Link) -> RuntimeBytes:
+    """Sizes of an image without what its plan adds for each slot and each token of a chunk."""
+    sizes, plan = read_sizes(link.program.elf), link.plan
+    data = sizes.data - SLOT_STATE_BYTES * plan.slots - TOKEN_BYTES * plan.chunk
+    if is_microcontroller(board):
+        stack = _round_up(_bound(link.program) + STACK_MARGIN)
+    else:  # its linker keeps what the plan fixes among the other variables
         planned = {region.use: region.size_bytes for region in plan.regions}
-        data = sizes.data - planned["arena"] - planned["kv"] - planned.get("slots", 0)
-        return RuntimeBytes(_round_up(sizes.text), _round_up(data), _PROGRAM_STACK_BYTES, measured=True)
-    return RuntimeBytes(
-        _round_up(sizes.text), _round_up(sizes.data), _round_up(_bound(program) + STACK_MARGIN), measured=True
-    )
+        data -= planned["arena"] + planned["kv"] + planned.get("slots", 0)
+        stack = _PROGRAM_STACK_BYTES
+    return RuntimeBytes(_round_up(sizes.text), _round_up(data), stack, measured=True)
 
 
 def _bound(program: Program) -> int:
@@ -202,31 +270,25 @@ def _bound(program: Program) -> int:
 
 
 def _finish(
-    request: BuildRequest,
-    inputs: str,
-    toolchain: Toolchain,
-    model: Quantized,
-    plan: BoardPlan,
-    emitted: Emitted,
-    program: Program,
+    request: BuildRequest, asked: dict[str, str], inputs: str, toolchain: Toolchain, link: _Link
 ) -> BuildFolder:
     folder = request.output
+    model, plan, emitted, program = link.model, link.plan, link.emitted, link.program
     quantized = folder / "quantized.safetensors"
     save_quantized(model, quantized)
     write_files({"arena.svg": draw_arena(model, plan.chunk).encode()}, folder / "gen")
-    prompts = read_prompts(request.checkpoint)
-    write_files({PROMPTS: prompts} if prompts else {}, folder)
+    prompts = copy_prompts(request.checkpoint, folder)
     sizes = read_sizes(program.elf)
     stack_bound = _bound(program) if plan.runtime_measured and program.elf.suffix == ".elf" else 0
-    names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files)]
-    names += [PROMPTS] if prompts else []
+    names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files), *prompts]
     write_record(
         folder,
         {
             "tool_version": __version__,
             "inputs": inputs,
-            "checkpoint": str(checkpoint_folder(request.checkpoint).resolve()),
+            "checkpoint": asked["checkpoint"],
             "board": request.board,
+            "asked": asked,
             "elf": program.elf.name,
             "model_id": model.model_id,
             "build_id": emitted.build_id,
@@ -238,5 +300,5 @@ def _finish(
             "files": {name: file_sha256(folder / name) for name in names},
         },
     )
-    (folder / _UNFINISHED).unlink(missing_ok=True)
+    (folder / UNFINISHED).unlink(missing_ok=True)
     return load_build(folder)

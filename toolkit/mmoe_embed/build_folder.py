@@ -11,7 +11,9 @@ from mmoe_embed.errors import MismatchError, ToolkitError
 from mmoe_embed.whole_file import write_whole
 
 FORMAT = 1
-_RECORD = "build.json"
+PROMPTS = "prompts.txt"  # requests of the model, where it has some
+UNFINISHED = ".unfinished"  # in a folder whose build is under way, or was interrupted
+RECORD = "build.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +49,12 @@ def file_sha256(file: Path) -> str:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write build.json; it appears only when everything it speaks of is there."""
-    write_whole(folder / _RECORD, (json.dumps({"format": FORMAT} | record, indent=2) + "\n").encode())
+    write_whole(folder / RECORD, (json.dumps({"format": FORMAT} | record, indent=2) + "\n").encode())
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """build.json, or None where no build has finished."""
-    file = folder / _RECORD
+    file = folder / RECORD
     if not file.is_file():
         return None
     record = parse_json(file.read_bytes(), str(file))
@@ -74,7 +76,7 @@ def load_build(folder: Path) -> BuildFolder:
     """
     record = read_record(folder) if folder.is_dir() else None
     if record is None:
-        what = "the build there was interrupted" if (folder / ".unfinished").is_file() else "no build there"
+        what = "the build there was interrupted" if (folder / UNFINISHED).is_file() else "no build there"
         raise ToolkitError(
             f"{folder} is not a finished build: {what}",
             at=str(folder),

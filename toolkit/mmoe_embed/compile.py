@@ -20,6 +20,7 @@ from mmoe_embed.plan import BoardPlan
 from mmoe_embed.port import describe_port
 from mmoe_embed.resources import firmware_dir, kernels_dir
 from mmoe_embed.toolchain import Toolchain, is_microcontroller, kernel_folders
+from mmoe_embed.whole_file import partial_file, write_whole
 
 _COMPILE_TIMEOUT_S = 300
 _LEAST_FREE = 1 << 16  # a compiler that failed with less room than this failed for want of it
@@ -48,15 +49,16 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
         ToolchainError: the compiler or the linker failed; its messages are passed on.
         FitError: the linker found a memory too small.
     """
-    gen, objects = folder.absolute() / "gen", folder / "obj"
+    folder = folder.absolute()
+    gen, objects = folder / "gen", folder / "obj"
     port = describe_port(board, __version__, plan.storage, plan.flash_model, timeline=plan.timeline_events > 0)
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]
     includes = [path for path in (gen, *port.includes, kernels_dir() / "include", *kernels) if path.is_dir()]
     # debug information names sources without this machine's folders: the same inputs give the same image anywhere
-    roots = {firmware_dir(): "firmware", kernels_dir(): "kernels_cmsis", gen: "gen", Path.cwd(): "."}
+    roots = {folder: ".", firmware_dir(): "firmware", kernels_dir(): "kernels_cmsis", **toolchain.roots}
     names = tuple(f"-ffile-prefix-map={path}={name}" for path, name in roots.items())
-    flags = (*toolchain.flags, *port.defines, *names, *(f"-I{path.absolute()}" for path in includes))
+    flags = (*toolchain.flags, *port.defines, *names, *(f"-I{path}" for path in includes))
     flags = (*flags, *(f"-isystem{path}" for path in port.system_includes))
     sources = [*port.sources, *kernel_sources(board), gen / "model.c", gen / "tokens.c", gen / "weights.S"]
     if plan.expert_count and plan.storage != "file":
@@ -82,9 +84,9 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
 
 def drop_objects(folder: Path, kept: Iterable[Path]) -> None:
     """Delete the objects of earlier builds in `folder`/obj."""
-    stems = {output.stem for output in kept}
-    for file in (folder / "obj").iterdir():
-        if file.stem not in stems:
+    names = {output.name for output in kept}
+    for file in (folder / "obj").glob("*.o"):
+        if file.name not in names:
             file.unlink(missing_ok=True)
 
 
@@ -104,9 +106,9 @@ def _compile(toolchain: Toolchain, flags: tuple[str, ...], source: Path, objects
     stem = f"{source.parent.name}-{source.stem}"  # two folders may have a file of the same name
     output = objects / f"{stem}-{key}.o"
     if not output.is_file():
-        partial = output.with_name("partial-" + output.name)
+        partial = partial_file(output)
         try:
-            _run([*command, "-o", str(partial)], f"compiling {source.name}", objects)
+            _run([*command, "-o", str(partial)], f"compiling {source.name}", objects.parent)
             os.replace(partial, output)
         finally:
             partial.unlink(missing_ok=True)
@@ -119,14 +121,14 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
     extra: list[str] = []
     if bare:
         script = folder / "gen" / "linker.ld"
-        script.write_text(render_linker_script(board, plan))
+        write_whole(script, render_linker_script(board, plan).encode())
         extra = ["-T", str(script), "-Wl,-e,Reset_Handler"]
         if toolchain.name == "gcc":
             extra += ["-Wl,--no-warn-rwx-segments"]
     libraries = ["-lgcc"] if bare and toolchain.name == "gcc" else [] if bare else ["-lpthread"]
     if plan.storage == "file" and "-static" not in toolchain.link:
         extra.append("-static")
-    partial = elf.with_name(elf.name + ".partial")
+    partial = partial_file(elf)
     with tempfile.NamedTemporaryFile("w", suffix=".rsp", delete=False) as response:
         response.write("\n".join(shlex.quote(str(output)) for output in outputs))
     try:
@@ -165,9 +167,11 @@ def render_linker_script(board: Board, plan: BoardPlan) -> str:
 
 
 def _run(command: list[str], what: str, folder: Path) -> None:
-    """Run a compiler that writes into `folder`."""
+    """Run a compiler in `folder`, where it also writes: debug information names the folder it ran in."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise ToolchainError(f"{what} took longer than {_COMPILE_TIMEOUT_S} s", at=shlex.join(command[:3])) from None
     if done.returncode:

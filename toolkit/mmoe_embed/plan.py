@@ -28,12 +28,12 @@ POLICIES = tuple(RUNTIME_POLICIES)  # the default first
 CHUNKS = (32, 16, 8, 4, 2)  # tokens of one pass, the best first; 1 is what remains
 MAX_CHUNK = 255
 _SLOTS_PER_LOST_SLOT = 10  # a larger chunk may cost one expert slot of so many
-_SLOT_STATE_BYTES = 16  # of the runtime's own data, one a slot (firmware/src/mmoe_internal.h)
+SLOT_STATE_BYTES = 12  # of the runtime's own data, one a slot: mmoe_slot in firmware/src/mmoe_internal.h
 _EXPERT_STATE_BYTES = 12
 _LAYER_STATE_BYTES = 40
 _EVENT_BYTES = 8
 _OP_STATE_BYTES = 12
-_TOKEN_BYTES = 4  # one of a chunk
+TOKEN_BYTES = 4  # one of a chunk
 # Reads and writes a token of every byte: the runtime's state is touched once an operation or so, a frame many times.
 _DATA_ACCESSES = (16, 16)
 _STACK_ACCESSES = (64, 64)
@@ -48,7 +48,7 @@ class RuntimeBytes:
     """
 
     text: int = 40960  # code and its constants, tokenizer tables
-    data: int = 8192  # .data and .bss besides arena, KV cache and slots
+    data: int = 8192  # .data and .bss besides arena, KV cache, slots and what each slot and each token of a chunk adds
     stack: int = 4096
     measured: bool = False
 
@@ -245,8 +245,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     }
     if not runtime.measured:
         runtime = _estimate_data(runtime, config, len(graph.ops), request.timeline_events)
-    runtime = dataclasses.replace(runtime, data=runtime.data + _TOKEN_BYTES * chunk)
-    runtime = dataclasses.replace(runtime, data=runtime.data + request.other_ram_bytes)
+    data_bytes = runtime.data + TOKEN_BYTES * chunk + request.other_ram_bytes  # slots add to it
 
     page = expert_page(model)
     count = config.num_hidden_layers * config.num_experts
@@ -257,14 +256,14 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     parts = [Part("text", runtime.text), Part("rodata", len(weights.data))]
     parts += [Part("experts", image_bytes)] if page and storage.driver != "file" else []
     parts += [
-        Part("data", runtime.data, *_DATA_ACCESSES),
+        Part("data", data_bytes, *_DATA_ACCESSES),
         Part("stack", runtime.stack, *_STACK_ACCESSES),
         Part("arena", arena_bytes, reads, writes),
         Part("kv", kv_bytes),
     ]
     place_image(board, parts, advice)
 
-    fixed = runtime.data + runtime.stack + arena_bytes + kv_bytes
+    fixed = data_bytes + runtime.stack + arena_bytes + kv_bytes
     limit = request.sram_bytes
     if limit is not None and limit > (sram_bytes := _ram_free(board, ())):
         raise UsageError(
@@ -274,19 +273,16 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
     in_place = bool(page) and mapped and board.memory_for("experts").xip
     if limit is not None and fixed > limit:
-        paged = fixed + pages.least * (expert_bytes + _SLOT_STATE_BYTES)
+        paged = fixed + pages.least * pages.slot_bytes
         raise FitError(
             f"the model does not fit {limit} B of SRAM: needs {fixed} B without any expert ({fixed - limit} B over)",
-            at=f"arena {arena_bytes} B, KV cache {kv_bytes} B, stack {runtime.stack} B, data {runtime.data} B",
+            at=f"arena {arena_bytes} B, KV cache {kv_bytes} B, stack {runtime.stack} B, data {data_bytes} B",
             try_=f"--sram {fixed}, experts in place, or {paged}, experts in slots" if in_place else f"--sram {paged}",
         )
-    spare = None if limit is None else limit - fixed
-    slots, notes = _choose_slots(board, request, pages, parts, spare, in_place=in_place)
+    slots, notes = _choose_slots(board, request, pages, parts, fixed, in_place=in_place)
     choice = _choose_paging(request, config, slots, expert_cost(board, expert_bytes, flash, in_place=in_place))
     check_placement(choice.placement, config, slots, mapped=in_place)
-    if slots:
-        parts.append(pages.part(slots))
-    regions = place_image(board, parts, advice)
+    regions = place_image(board, pages.add_slots(parts, slots), advice)
     notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, choice.policy)
     spans = graph.lifetimes()
     buffers = tuple(
@@ -301,7 +297,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         )
         for t in graph.tensors.values()
     )
-    used = fixed + slots * expert_bytes
+    used = fixed + slots * pages.slot_bytes
     mode = "none" if not page else "in place" if not slots else "resident" if slots == count else "paged"
     return BoardPlan(
         FORMAT,
@@ -379,19 +375,25 @@ class _Pages:
         """Slots that paging needs: those of one token in a layer, and one that loads."""
         return min(self.top_k + 1, self.count)
 
-    def part(self, slots: int, state_bytes: int = 0) -> Part:
-        """The slot array; state_bytes more for each slot while room is looked for."""
-        return Part("slots", slots * (self.expert_bytes + state_bytes), -(-self.top_k * self.layers // slots))
+    @property
+    def slot_bytes(self) -> int:
+        """What one slot takes: a page, and what the runtime knows of it."""
+        return self.expert_bytes + SLOT_STATE_BYTES
 
-    def most(self, board: Board, parts: list[Part], limit: int | None) -> int:
-        """The largest number of slots that fits beside all other parts, however they are placed."""
-        low, high = (
-            0,
-            self.count if limit is None else min(self.count, limit // (self.expert_bytes + _SLOT_STATE_BYTES)),
-        )
+    def add_slots(self, parts: list[Part], slots: int) -> list[Part]:
+        """The parts with an array of slots, whose state is among the runtime's data."""
+        if not slots:
+            return parts
+        state = {"data": slots * SLOT_STATE_BYTES}
+        grown = [dataclasses.replace(p, size_bytes=p.size_bytes + state.get(p.use, 0)) for p in parts]
+        return [*grown, Part("slots", slots * self.expert_bytes, -(-self.top_k * self.layers // slots))]
+
+    def most(self, board: Board, parts: list[Part], spare: int | None) -> int:
+        """The largest number of slots that fits beside all other parts, however they are placed, in `spare` bytes."""
+        low, high = 0, self.count if spare is None else min(self.count, spare // self.slot_bytes)
         while low < high:
             middle = (low + high + 1) // 2
-            if fits(board, [*parts, self.part(middle, _SLOT_STATE_BYTES)]):
+            if fits(board, self.add_slots(parts, middle)):
                 low = middle
             else:
                 high = middle - 1
@@ -399,13 +401,14 @@ class _Pages:
 
 
 def _choose_slots(
-    board: Board, request: PlanRequest, pages: _Pages, parts: list[Part], limit: int | None, *, in_place: bool
+    board: Board, request: PlanRequest, pages: _Pages, parts: list[Part], fixed: int, *, in_place: bool
 ) -> tuple[int, list[str]]:
-    count, expert_bytes = pages.count, pages.expert_bytes
+    """(slots, notes); `fixed` bytes of SRAM are taken by the other parts."""
+    count, limit = pages.count, request.sram_bytes
     if not count:
         return 0, []
     least = pages.least
-    most = pages.most(board, parts, limit)
+    most = pages.most(board, parts, None if limit is None else limit - fixed)
     wanted = request.expert_slots
     if wanted is None:
         if most >= least:
@@ -427,12 +430,18 @@ def _choose_slots(
         )
     wanted = min(wanted, count)
     if wanted > most:
-        short = (wanted - most) * expert_bytes
+        needed, short = wanted * pages.slot_bytes, (wanted - most) * pages.slot_bytes
+        if most >= least:
+            advice = f"--expert-slots {most}"
+        elif limit is not None and fits(board, pages.add_slots(parts, wanted)):
+            advice = f"--sram {fixed + needed}"
+        else:
+            advice = "a board with more SRAM, or a model with smaller or fewer experts a token"
         raise FitError(
-            f"expert slots do not fit {board.name}: {wanted} need {wanted * expert_bytes} B, there is room for {most} "
+            f"expert slots do not fit {board.name}: {wanted} need {needed} B, there is room for {most} "
             f"({short} B over)",
             at="the SRAM left by arena, KV cache, stack and data",
-            try_=f"--expert-slots {most}" if most >= least else f"--sram with {short} B more, or a larger board",
+            try_=advice,
         )
     return wanted, []
 

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolchainError, UsageError
@@ -41,6 +42,16 @@ class Toolchain:
         """First line of `--version`."""
         done = subprocess.run([*self.command, "--version"], capture_output=True, text=True, check=False)
         return done.stdout.splitlines()[0] if done.stdout else self.name
+
+    @functools.cached_property
+    def roots(self) -> dict[Path, str]:
+        """Where its own headers lie on this machine, and what debug information calls the place."""
+        if self.name == "zig":
+            spec = importlib.util.find_spec("ziglang")
+            return {Path(spec.origin).parent: "ziglang"} if spec and spec.origin else {}
+        asked = "-print-file-name=include" if self.name == "gcc" else "-print-resource-dir"
+        done = subprocess.run([*self.command, asked], capture_output=True, text=True, check=False)
+        return {Path(done.stdout.strip()): self.name} if done.stdout.startswith("/") else {}
 
 
 def is_microcontroller(board: Board) -> bool:

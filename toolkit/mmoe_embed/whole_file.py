@@ -1,7 +1,14 @@
 """Files that are written whole or not at all."""
 
+import contextlib
+import errno
 import os
 from pathlib import Path
+
+
+def partial_file(file: Path) -> Path:
+    """What a file is called while this process makes it."""
+    return file.with_name(f"{file.name}.{os.getpid()}.partial")
 
 
 def write_whole(file: Path, content: bytes) -> None:
@@ -10,11 +17,31 @@ def write_whole(file: Path, content: bytes) -> None:
     Raises:
         OSError: it names the file.
     """
-    partial = file.with_name(file.name + ".partial")
+    partial = partial_file(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         os.replace(partial, file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what failed is said, not that what it left stays
+            partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(file)) from None  # a full disk says no name
+
+
+def check_writable(file: Path) -> None:
+    """Whether `write_whole` can write a file, found out without it: a file that is there keeps every byte.
+
+    Raises:
+        OSError: it names the file.
+    """
+    partial = partial_file(file)
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
 }
 
 void mmoe_pager_empty(void) {}
-void mmoe_pager_begin_token(void) {}
+void mmoe_pager_begin_pass(void) {}
 void mmoe_pager_poll(void) {}
 void mmoe_pager_release(uint16_t expert) { (void)expert; }
 

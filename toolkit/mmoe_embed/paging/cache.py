@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-AGEING_TOKENS = 64  # as in firmware/src/pager.c
+AGEING_TOKENS = 64  # as in firmware/src/policy.c
 _CLOCK_BITS = 32
 
 
