@@ -76,9 +76,10 @@ mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
 
 int mmoe_port_read_done(void) { return dma.state; }
 
-/* The words still to be copied are in the control register; those in a burst may be on their way. */
+/* The words still to be copied are in the control register; those in a burst may be on their way. What is still to be programmed
+ * is read first: an interrupt in between then makes less of the copy, never more. */
 uint32_t mmoe_port_read_progress(void) {
-    const uint32_t all = dma.all, left = dma.words + (CONTROL & MOST_WORDS) + BURST_WORDS;
+    const uint32_t all = dma.all, unprogrammed = dma.words, left = unprogrammed + (CONTROL & MOST_WORDS) + BURST_WORDS;
     return left < all ? 4 * (all - left) : 0;
 }
 

@@ -58,7 +58,9 @@ int host_uring_start(int file, void *to, uint64_t offset, uint32_t length) {
     entry->off = offset;
     ring.sq_array[index] = index;
     atomic_store(ring.sq_tail, tail + 1);
-    return syscall(__NR_io_uring_enter, ring.file, 1, 0, 0, NULL, 0) == 1 ? 0 : -1;
+    if (syscall(__NR_io_uring_enter, ring.file, 1, 0, 0, NULL, 0) == 1) return 0;
+    atomic_store(ring.sq_tail, tail); /* not taken: nobody may find it there later */
+    return -1;
 }
 
 int host_uring_done(int32_t *result) {

@@ -15,7 +15,8 @@ extern "C" {
 int mmoe_embed_start(void);
 
 /* Answers a text: on_text gets the answer token by token, on the model's thread. Returns when the answer is whole. From any
- * thread, one caller after the other; between two requests of the host, whose context it empties. */
+ * thread, one caller after the other; between two requests of the host, whose context it empties. MMOE_E_UNSUPPORTED where
+ * mmoe_embed_start has not returned 0. */
 mmoe_status mmoe_embed_ask(const char *text, mmoe_on_text *on_text, void *user);
 
 #ifdef __cplusplus

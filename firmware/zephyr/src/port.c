@@ -10,8 +10,11 @@ uint64_t mmoe_port_ticks(void) {
 #else
     /* A silence longer than the counter's 32 bits loses whole turns of it; no operation takes that long. */
     static uint64_t last;
+    const unsigned int key = irq_lock(); /* the model's thread and the reader's both ask */
     last += (uint32_t)(k_cycle_get_32() - (uint32_t)last);
-    return last;
+    const uint64_t now = last;
+    irq_unlock(key);
+    return now;
 #endif
 }
 

@@ -13,6 +13,7 @@ K_KERNEL_STACK_DEFINE(mmoe_stack, MMOE_MODEL_STACK_BYTES);
 struct k_thread mmoe_thread;
 K_SEM_DEFINE(mmoe_wake, 0, 1);
 
+static atomic_t started; /* 1: the thread runs */
 static K_MUTEX_DEFINE(one_asks);
 static K_SEM_DEFINE(answered, 0, 1);
 static struct {
@@ -46,10 +47,12 @@ int mmoe_embed_start(void) {
     k_thread_create(&mmoe_thread, mmoe_stack, K_KERNEL_STACK_SIZEOF(mmoe_stack), run_model, NULL, NULL, NULL,
                     CONFIG_MMOE_EMBED_THREAD_PRIORITY, 0, K_NO_WAIT);
     k_thread_name_set(&mmoe_thread, "mmoe_embed");
+    atomic_set(&started, 1);
     return 0;
 }
 
 mmoe_status mmoe_embed_ask(const char *text, mmoe_on_text *on_text, void *user) {
+    if (!atomic_get(&started)) return MMOE_E_UNSUPPORTED; /* nobody would answer */
     k_mutex_lock(&one_asks, K_FOREVER);
     question.on_text = on_text;
     question.user = user;
