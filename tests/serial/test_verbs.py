@@ -42,11 +42,41 @@ def test_run_prompt(board: FakeBoard, build: Path, run: Run) -> None:
     assert run("run", str(build), "hello", "--port", board.url) == (0, "lleh\n", "")
 
 
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Standard input as a pipe gives it."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
 def test_run_pipe_one_answer_a_line(board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n\nthis is far too long for it\nabc\n"))
+    pipe(monkeypatch, b"hello\n\nthis is far too long for it\nabc\n")
     code, out, err = run("run", str(build), "--port", board.url)
     assert (code, out) == (1, "lleh\n\ncba\n")
     assert "line 3: prompt failed on the board" in err.replace("\n", " ")
+
+
+def test_run_pipe_without_a_prompt(
+    board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe(monkeypatch, b"\n  \n")
+    code, out, err = run("run", str(build), "--port", board.url)
+    assert (code, out) == (2, "")
+    assert "no prompt on standard input" in err
+
+
+def test_run_pipe_that_is_not_text(
+    board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe(monkeypatch, b"abc\nh\xe9llo\n")
+    code, out, err = run("run", str(build), "--port", board.url)
+    assert (code, out) == (2, "cba\n")
+    assert "byte 1 of the line is 0xe9" in err
+    assert "at: standard input, line 2" in err
+
+
+def test_run_prompt_that_is_not_text(build: Path, run: Run) -> None:
+    code, _, err = run("run", str(build), "h\udce9llo")
+    assert code == 2
+    assert "PROMPT is not UTF-8" in err
 
 
 def test_run_json(board: FakeBoard, build: Path, run: Run) -> None:
@@ -111,6 +141,21 @@ def test_flash_dry_run_prints_the_command(build: Path, run: Run) -> None:
     code, out, _ = run("flash", str(build), "--dry-run")
     assert code == 0
     assert out.strip().endswith(str(build / "firmware"))
+
+
+def test_validate_keeps_reports_when_it_fails_early(build: Path, run: Run, tmp_path: Path) -> None:
+    junit, html = tmp_path / "junit.xml", tmp_path / "report.html"
+    for file in (junit, html):
+        file.write_text("of the last run")
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    code, _, err = run("validate", str(build), "--junit", str(junit), "--html", str(taken))
+    assert code == 1
+    assert f"at: {taken}" in err
+    assert run("validate", str(tmp_path), "--junit", str(junit), "--html", str(html))[0] == 1  # no build there
+    assert run("validate", str(build), "--html", str(html))[0] == 1  # its model is not there
+    assert {file.read_text() for file in (junit, html)} == {"of the last run"}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["build", "junit.xml", "report.html", "taken"]
 
 
 def test_validate_writes_junit_of_an_error(build: Path, run: Run, tmp_path: Path) -> None:

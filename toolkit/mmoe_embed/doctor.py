@@ -40,6 +40,7 @@ _PACKAGES: tuple[tuple[str, Need, str], ...] = (
 
 _PROGRAMS: tuple[tuple[str, Need, str], ...] = (
     ("gcc", "required", "sudo apt-get install gcc"),
+    ("clang", "required", "sudo apt-get install clang"),
     ("arm-none-eabi-gcc", "a microcontroller", "sudo apt-get install gcc-arm-none-eabi"),
     ("qemu-system-arm", "an emulated board", "sudo apt-get install qemu-system-arm"),
     ("aarch64-linux-gnu-gcc", "AArch64", "sudo apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmoe_embed.errors import ToolkitError
+from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.client import BoardClient
 
@@ -18,6 +18,15 @@ def stream_answer(client: BoardClient, request: str, sampling: Sampling | None =
             yield piece
     if rest := decoder.decode(b"", final=True):
         yield rest
+
+
+def describe_long_prompt(tokens: int, context: int, request: str) -> UsageError:
+    """The error of a prompt that no context of this model holds."""
+    return UsageError(
+        f"a prompt has {tokens} tokens, the context is {context} ({tokens - context} over)",
+        at=repr(request[:60]),
+        try_="a shorter prompt, or a model with a longer context (max_position_embeddings)",
+    )
 
 
 def load_requests(file: Path) -> list[str]:

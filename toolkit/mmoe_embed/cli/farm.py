@@ -6,13 +6,12 @@ import rich_click as click
 
 from mmoe_embed.build_folder import load_build
 from mmoe_embed.cli.output import Result, console, verb
-from mmoe_embed.errors import UsageError
+from mmoe_embed.errors import MismatchError, UsageError
 from mmoe_embed.farm.jobs import Farm, Job, Outcome
 from mmoe_embed.farm.lab import Lab, NoPlaceError
 from mmoe_embed.junit import make_suite, write_suites
 from mmoe_embed.validate import DEFAULT_STEPS
-
-_MISMATCH = 6
+from mmoe_embed.whole_file import check_writable
 
 
 @click.group("farm")
@@ -44,6 +43,8 @@ def run(
     """Validate BUILDS on the boards of a farm that run them: by tag, in parallel, elsewhere when one is dead."""
     for build in builds:
         load_build(build)
+    if junit:
+        check_writable(junit)
     wanted = dict(_split_tag(tag) for tag in tags)
     jobs = [Job(build, number) for build in builds for number in range(runs)]
     with Lab(coordinator, labgrid_python) as lab, console.status(f"{len(jobs)} runs on {coordinator} ..."):
@@ -55,7 +56,7 @@ def run(
     good = sum(outcome.ok for outcome in outcomes)
     data = {"runs": len(outcomes), "ok": good, "outcomes": [outcome.to_dict() for outcome in outcomes]}
     dead = any(outcome.report is None for outcome in outcomes)
-    code = 0 if good == len(outcomes) else NoPlaceError.exit_code if dead else _MISMATCH
+    code = 0 if good == len(outcomes) else NoPlaceError.exit_code if dead else MismatchError.exit_code
     return Result(data, _render(outcomes, good), exit_code=code)
 
 

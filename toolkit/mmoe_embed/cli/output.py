@@ -12,6 +12,7 @@ import rich_click as click
 from click.exceptions import Abort, ClickException, Exit
 from click.exceptions import UsageError as ClickUsageError
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmoe_embed import __version__
 from mmoe_embed.errors import ToolkitError
@@ -20,6 +21,12 @@ ENVELOPE_VERSION = 1
 
 # Progress and messages; stdout carries results only.
 console = Console(stderr=True, highlight=False)
+
+
+def progress_bar() -> Progress:
+    """What is done of how much, and the time left; it goes away when it ends."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +98,7 @@ def wants_json() -> bool:
 def report_failure(error: BaseException, verb: str, *, as_json: bool) -> int:
     """Print an error of a verb as the house does it and return the exit code: 1..6, or 130 when interrupted."""
     at = try_ = ""
+    is_bug = False
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, Exit):
@@ -111,12 +119,12 @@ def report_failure(error: BaseException, verb: str, *, as_json: bool) -> int:
         message, at, code = error.strerror or str(error), str(error.filename or ""), 1
         try_ = "check that the folder exists, can be written and has room"
     else:
-        message, code = f"{type(error).__name__}: {error}", 1
+        message, code, is_bug = f"{type(error).__name__}: {error}", 1, True
         try_ = "this is a bug of mmoe-embed: please report it with the traceback below"
     if as_json:
         _print_envelope(verb, code, {}, {"message": message, "at": at, "try": try_})
     else:
         print(f"Error: {ToolkitError(message, at=at, try_=try_)}", file=sys.stderr)
-    if try_.startswith("this is a bug") or os.environ.get("MMOE_EMBED_TRACEBACK"):
+    if is_bug or os.environ.get("MMOE_EMBED_TRACEBACK"):
         traceback.print_exception(error, file=sys.stderr)
     return code

@@ -7,15 +7,18 @@ from pathlib import Path
 import rich_click as click
 
 from mmoe_embed.board import Board
+from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
 from mmoe_embed.cli.output import Result, console, verb, wants_json
-from mmoe_embed.errors import UsageError
-from mmoe_embed.prompt import stream_answer
+from mmoe_embed.errors import ToolkitError, UsageError
+from mmoe_embed.golden import Golden
+from mmoe_embed.prompt import describe_long_prompt, stream_answer
+from mmoe_embed.quantized import load_quantized
 from mmoe_embed.sampling import LEAST_TEMPERATURE, MOST_TEMPERATURE, Sampling
 from mmoe_embed.serial.client import BoardClient, StatusError, TextTooLongError
 from mmoe_embed.validate_report import describe_cost
 
-_REFUSED = (-2, -10)  # this prompt does not fit; the next one may
+_TEXT = -10  # MMOE_E_TEXT: this prompt has too many tokens, or none; the next one may be right
 
 
 @verb("run")
@@ -44,21 +47,23 @@ def command(
 
     Without PROMPT every line of standard input that is not empty is a request; each gets one line of output.
     """
-    if prompt is not None and not prompt.strip():
-        raise UsageError("PROMPT is empty", try_="give a request, or none to read requests from standard input")
+    if prompt is not None:
+        _check_prompt(prompt)
     sampling = _sampling(temperature, top_k, seed)
     answers = []
-    with open_build(build, port, baud) as (_, board, client):
+    with open_build(build, port, baud) as (folder, board, client):
         for number, request in [(1, prompt)] if prompt is not None else _read_requests():
             if verbose:
                 client.reset(clear_statistics=True)
-            answer, error = _answer(client, request, sampling)
+            answer, error = _answer(client, folder, request, sampling)
             answers.append({"prompt": request, "answer": answer, "error": error})
             if error:
                 where = "" if prompt is not None else f"line {number}: "
                 console.print(f"Error: {where}{error}", style="red", markup=False)
             elif verbose:
                 console.print(_describe_cost(client, board), markup=False)
+    if not answers:
+        raise UsageError("there was no prompt on standard input", try_="one request a line, or PROMPT as an argument")
     failed = any(entry["error"] for entry in answers)
     return Result({"answers": answers}, exit_code=1 if failed else 0)
 
@@ -75,12 +80,29 @@ def _read_requests() -> Iterator[tuple[int, str]]:
     """(line number, request) of standard input."""
     if sys.stdin.isatty():
         console.print("one request a line, Ctrl-D ends", style="dim")
-    for number, line in enumerate(sys.stdin, start=1):
-        if request := line.strip():
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            request = line.decode().strip()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"not UTF-8 text: byte {error.start} of the line is 0x{line[error.start]:02x}",
+                at=f"standard input, line {number}",
+                try_="iconv -t UTF-8",
+            ) from None
+        if request:
             yield number, request
 
 
-def _answer(client: BoardClient, request: str, sampling: Sampling | None) -> tuple[str, str]:
+def _check_prompt(prompt: str) -> None:
+    if not prompt.strip():
+        raise UsageError("PROMPT is empty", try_="give a request, or none to read requests from standard input")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:  # bytes of the command line that are no text
+        raise UsageError("PROMPT is not UTF-8 text", at=ascii(prompt[:60]), try_="a terminal with UTF-8") from None
+
+
+def _answer(client: BoardClient, folder: BuildFolder, request: str, sampling: Sampling | None) -> tuple[str, str]:
     """(answer, error); prints the answer as it comes, and always one whole line."""
     silent = wants_json()
     pieces = []
@@ -93,13 +115,22 @@ def _answer(client: BoardClient, request: str, sampling: Sampling | None) -> tup
     except TextTooLongError as refusal:
         error = str(refusal)
     except StatusError as refusal:
-        if refusal.status not in _REFUSED:
+        if refusal.status != _TEXT:
             raise
-        error = str(refusal)
+        error = str(_explain(refusal, folder, request))
     finally:
         if not silent:
             print(flush=True)
     return "".join(pieces), error
+
+
+def _explain(refusal: StatusError, folder: BuildFolder, request: str) -> ToolkitError:
+    """Why the board refused a text, with the numbers that the build's own tokenizer gives."""
+    if not folder.quantized.is_file():
+        return refusal
+    golden = Golden(load_quantized(folder.quantized))
+    tokens, context = len(golden.prompt_tokens(request)), golden.config.max_position_embeddings
+    return describe_long_prompt(tokens, context, request) if tokens > context else refusal
 
 
 def _describe_cost(client: BoardClient, board: Board) -> str:

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import rich_click as click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmoe_embed.build_folder import load_build
+from mmoe_embed.build_folder import PROMPTS, load_build
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
-from mmoe_embed.cli.output import Result, console, verb
-from mmoe_embed.cli.validate import OWN_PROMPTS
+from mmoe_embed.cli.output import Result, progress_bar, verb
 from mmoe_embed.errors import UsageError
 from mmoe_embed.golden import Golden
 from mmoe_embed.paging.record import TraceFile, describe_trace, record_trace
@@ -33,7 +31,7 @@ def command(
     where it stopped; the board's slots are then empty again. A host build records the same routes, faster.
     """
     folder = load_build(build)
-    file = prompts or folder.path / OWN_PROMPTS
+    file = prompts or folder.path / PROMPTS
     if prompts is None and not file.is_file():
         raise UsageError("the build has no prompts of its own", try_="--prompts FILE")
     requests = load_requests(file)[:limit]
@@ -45,10 +43,9 @@ def command(
             old.unlink(missing_ok=True)
     kept = TraceFile(output, describe_trace(golden, folder.plan, folder.build_id, requests))
     if not kept.finished:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with (
             open_build(build, port, baud) as (_, board, client),
-            Progress(*columns, console=console, transient=True) as progress,
+            progress_bar() as progress,
         ):
             task = progress.add_task(f"trace on {board.name}", total=len(requests), completed=kept.done)
             record_trace(

@@ -3,24 +3,20 @@
 from pathlib import Path
 
 import rich_click as click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmoe_embed.build_folder import load_build
+from mmoe_embed.build_folder import PROMPTS, load_build
 from mmoe_embed.cli.board_session import board_of, build_argument, flash_of, open_build, port_options
-from mmoe_embed.cli.output import Result, console, verb
-from mmoe_embed.errors import ToolkitError, UsageError
+from mmoe_embed.cli.output import Result, progress_bar, verb
+from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
 from mmoe_embed.golden import Golden
 from mmoe_embed.graph import build_graph
 from mmoe_embed.junit import write_junit
-from mmoe_embed.prompt import load_requests
+from mmoe_embed.prompt import describe_long_prompt, load_requests
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.report import render_page
 from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, draw_prompts, validate_board
 from mmoe_embed.validate_report import count_instructions, render_report
-from mmoe_embed.whole_file import write_whole
-
-_MISMATCH = 6
-OWN_PROMPTS = "prompts.txt"  # a build may carry requests of its model
+from mmoe_embed.whole_file import check_writable, write_whole
 
 
 @verb("validate")
@@ -42,10 +38,9 @@ def command(
     html: Path | None,
 ) -> Result:
     """Feed the board that runs BUILD and the golden the same tokens; compare every bit of every logit."""
-    for file in (junit, html):
-        if file:  # a report that cannot be written is known before the board is asked
-            write_whole(file, b"")
     folder = load_build(build)
+    for file in filter(None, (junit, html)):
+        check_writable(file)  # before the board is asked
     suite = f"mmoe-embed.validate.{Path(folder.board).stem}"
     try:
         report, golden = _validate(build, port, baud, prompts, steps, seed)
@@ -61,7 +56,8 @@ def command(
     ticks = report.comparison.ticks
     mean = count_instructions(sum(ticks) / len(ticks), report.identity.tick_hz, board) if ticks else None
     data = report.to_dict() | {"instructions_per_token": mean}
-    return Result(data, render_report(report, board, flash_of(folder)), exit_code=0 if report.ok else _MISMATCH)
+    code = 0 if report.ok else MismatchError.exit_code
+    return Result(data, render_report(report, board, flash_of(folder)), exit_code=code)
 
 
 def _validate(
@@ -71,14 +67,13 @@ def _validate(
     golden = Golden(load_quantized(folder.quantized))
     if golden.model.model_id != folder.model_id:
         raise UsageError("the build's quantized model is not the one it was made from", try_="build again")
-    own = folder.path / OWN_PROMPTS
+    own = folder.path / PROMPTS
     chosen = prompts or (own if own.is_file() else None)
     plan = choose_prompts(golden, load_requests(chosen) if chosen else [], steps, seed)
     names = [op.name for op in build_graph(golden.config, folder.plan["chunk"]).ops]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         open_build(build, port, baud) as (_, board, client),
-        Progress(*columns, console=console, transient=True) as progress,
+        progress_bar() as progress,
     ):
         task = progress.add_task(f"validate on {board.name}", total=sum(prompt.steps for prompt in plan))
         report = validate_board(
@@ -102,11 +97,7 @@ def choose_prompts(golden: Golden, requests: list[str], steps: int, seed: int) -
     for request in requests:
         tokens = golden.prompt_tokens(request)
         if len(tokens) > context:
-            raise UsageError(
-                f"a prompt has {len(tokens)} tokens, the context is {context} ({len(tokens) - context} over)",
-                at=repr(request[:60]),
-                try_="a shorter prompt",
-            )
+            raise describe_long_prompt(len(tokens), context, request)
         most = min(context, len(tokens) + generation.max_new_tokens)
         encoded = tuple(golden.encode(request))
         prompts.append(Prompt(tuple(tokens), most, generation.stop_token, request, encoded))
