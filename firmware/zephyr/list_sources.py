@@ -1,6 +1,6 @@
 """firmware/sources.toml for CMake: prints set() commands. Python's own library only: a build may run it anywhere.
 
-usage: list_sources.py KERNEL_FOLDER...   in order of preference; folders that are not there are passed over
+usage: list_sources.py FEATURE...   what the core has: keys of [kernels]
 """
 
 import sys
@@ -11,11 +11,12 @@ FIRMWARE = Path(__file__).resolve().parents[1]
 KERNELS = FIRMWARE.parent / "kernels_cmsis"
 
 
-def list_sources(kernel_folders: list[str]) -> dict[str, list[Path | str]]:
+def list_sources(features: list[str]) -> dict[str, list[Path | str]]:
     """Files and flags of the target `zephyr`, by the name of the CMake variable."""
     rules = tomllib.loads((FIRMWARE / "sources.toml").read_text())
     target = rules["target"]["zephyr"]
-    folders = [KERNELS / name for name in kernel_folders if (KERNELS / name).is_dir()]
+    chosen = [name for feature, names in rules["kernels"].items() if feature in features for name in names]
+    folders = [KERNELS / name for name in (*chosen, "reference")]
     names = sorted(file.name for file in (KERNELS / "reference").glob("*.c"))
     kernels = [next(folder / name for folder in folders if (folder / name).is_file()) for name in names]
     of_the_model = _find([*rules["of_the_model"], *target["of_the_model"]])

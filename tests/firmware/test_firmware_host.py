@@ -3,6 +3,7 @@
 import contextlib
 import math
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -15,6 +16,7 @@ from typing import Self
 import numpy as np
 import pytest
 from emitted import Models
+from images import build_host
 
 from mmoe_embed.golden import Golden
 from mmoe_embed.paging.placement import Placement
@@ -406,6 +408,18 @@ def test_image_of_another_model_is_named_and_identify_lives(models: Models, tmp_
         assert client.identify().layers == 2
         assert client.statistics().steps == 0
         assert client.encode("call mum")
+
+
+def test_model_of_another_abi_answers_what_needs_no_model(models: Models, tmp_path: Path) -> None:
+    gen = shutil.copytree(models.emit(3), tmp_path / "gen")
+    model = (gen / "model.c").read_text()
+    (gen / "model.c").write_text(model.replace(".abi = MMOE_ABI,", ".abi = MMOE_ABI + 1,"))
+    with client_of(build_host(gen, tmp_path / "program", flags=("-O1", "-fsanitize=address,undefined"))) as client:
+        with pytest.raises(StatusError, match="MMOE_E_IMAGE"):
+            client.step(1)
+        client.reset(empty_slots=True, clear_statistics=True)
+        assert client.statistics().steps == 0
+        assert len(client.layers()) == 2
 
 
 @pytest.mark.parametrize("slots", [0, 3, 12])

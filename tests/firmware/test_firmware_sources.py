@@ -130,12 +130,26 @@ def test_stack_bound_of_assembly(tmp_path: Path) -> None:
 
 
 @pytest.mark.arm
+def test_stack_bound_follows_veneers_and_branches_into_functions(tmp_path: Path) -> None:
+    elf = _link(tmp_path, """
+        __attribute__((naked)) void inner(void) { __asm__("push {r4-r7}\\n .global middle\\n middle: push {r0, r1}\\n b ."); }
+        __attribute__((naked)) void veneer(void) { __asm__("ldr.w pc, 1f\\n .align 2\\n 1: .word inner + 1"); }
+        void middle(void);
+        void outer(void) { veneer(); __asm__ volatile(""); }
+        void other(void) { middle(); __asm__ volatile(""); }
+    """)  # fmt: skip
+    assert bound_stack(elf, "outer", {}) == bound_stack(elf, "other", {}) == 8 + 24
+
+
+@pytest.mark.arm
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         ("int outer(int n) { return n ? outer(n - 1) * n : 1; } int inner(int n) { return outer(n); }", "recursion"),
         ("int outer(int n) { volatile char a[n]; a[0] = 1; return a[n / 2]; }", "not bounded"),
         ("void outer(void (*f)(void)) { f(); f(); }", "through a pointer"),
+        ('__asm__(".section .text.x,\\"ax\\"\\n.thumb\\n.global bare\\nbare: push {r4}\\nb .");'
+         'void bare(void); void outer(void) { bare(); __asm__ volatile(""); }', "calls 0x[0-9a-f]+, where no function"),
     ],
 )
 def test_stack_without_a_bound_is_refused(tmp_path: Path, code: str, message: str) -> None:

@@ -52,14 +52,26 @@ def bound_stack(elf: Path, entry: str, indirect: Mapping[str, tuple[str, ...]], 
         bytes.
 
     Raises:
-        ToolchainError: there is no bound: recursion, a frame of variable size, or a call through a pointer that is
-            not listed.
+        ToolchainError: there is no bound: recursion, a frame of variable size, a call through a pointer that is not
+            listed, or of an address where no function is known.
     """
     functions = read_functions(elf)
+    starts = sorted(functions)
     by_name: dict[str, list[Function]] = {}  # two files may have a static function of one name
     for function in functions.values():
         by_name.setdefault(function.name, []).append(function)
     depth: dict[int, int] = {}
+
+    def find(target: int, caller: Function) -> Function:
+        """The function at an address, or around it."""
+        index = bisect_right(starts, target) - 1
+        if index < 0 or target >= functions[starts[index]].end:
+            raise ToolchainError(
+                f"{caller.name} calls 0x{target:08x}, where no function is known",
+                at=str(elf),
+                try_="give it a type and a size where it is assembly: .type NAME, %function and .size",
+            )
+        return functions[starts[index]]
 
     def visit(function: Function, path: tuple[Function, ...]) -> int:
         if function in path:
@@ -71,7 +83,7 @@ def bound_stack(elf: Path, entry: str, indirect: Mapping[str, tuple[str, ...]], 
         if function.through_pointer and function.name not in indirect:
             raise ToolchainError(f"{function.name} calls through a pointer, its callees are not known", at=str(elf))
         if function.start not in depth:
-            callees = [functions[target] for target in function.targets if target in functions]
+            callees = [find(target, function) for target in sorted(function.targets)]
             callees += [callee for name in indirect.get(function.name, ()) for callee in by_name.get(name, ())]
             deepest = max((visit(callee, (*path, function)) for callee in callees), default=0)
             depth[function.start] = function.frame_bytes + deepest
@@ -98,24 +110,40 @@ def read_functions(elf: Path) -> dict[int, Function]:
             if symbol["st_info"]["type"] != "STT_FUNC" or symbol["st_shndx"] not in code or start in functions:
                 continue
             section = code[symbol["st_shndx"]]
-            offset = start - section["sh_addr"]
+            words = _Words(section["sh_addr"], section.data())
             function = Function(symbol.name, start, start + symbol["st_size"])
-            body = section.data()[offset : offset + symbol["st_size"]]
             inner = [start, *starts[bisect_right(starts, start) : bisect_left(starts, function.end)], function.end]
             for begin, end in pairwise(inner):
                 if marks[bisect_right(starts, begin) - 1][1] == "t":
-                    _decode(function, body[begin - start : end - start], begin)
+                    _decode(function, words, begin, end)
             functions[start] = function
     return functions
 
 
-def _decode(function: Function, code: bytes, address: int) -> None:
-    halves = [int.from_bytes(code[i : i + 2], "little") for i in range(0, len(code) - 1, 2)]
+@dataclasses.dataclass(frozen=True)
+class _Words:
+    """A section's content, by address."""
+
+    address: int
+    content: bytes
+
+    def read(self, address: int, size_bytes: int) -> int:
+        """Little-endian, unsigned."""
+        offset = address - self.address
+        return int.from_bytes(self.content[offset : offset + size_bytes], "little")
+
+
+def _decode(function: Function, words: _Words, address: int, end: int) -> None:
+    halves = [words.read(at, 2) for at in range(address, end - 1, 2)]
     at = 0
     while at < len(halves):
         first = halves[at]
         if first >> 11 in (0b11101, 0b11110, 0b11111) and at + 1 < len(halves):
             _decode_wide(function, first, halves[at + 1], address + 2 * at + 4)
+            if first | 0x80 == 0xF8DF and halves[at + 1] >> 12 == 0xF:  # ldr.w pc, [pc, #imm]: a linker's veneer
+                offset = halves[at + 1] & 0xFFF
+                literal = (address + 2 * at + 4 & ~3) + (offset if first & 0x80 else -offset)
+                _add_branch(function, words.read(literal, 4) & ~1)
             at += 2
         else:
             _decode_narrow(function, first, address + 2 * at + 4)

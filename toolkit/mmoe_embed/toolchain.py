@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import platform
 import shutil
 import subprocess
@@ -151,14 +152,8 @@ def _zig_cpu(board: Board) -> str:
 
 def kernel_folders(board: Board) -> tuple[str, ...]:
     """Kernel folders in order of preference: the first that has a file of the reference name wins."""
-    isa = board.core.isa
-    folders = []
-    if "mve" in isa or "mve-fp" in isa:
-        folders.append("mve")
-    if "dsp" in isa:
-        folders.append("dsp")
-    if "neon" in isa:
-        folders += ["neon", "vector"]
+    features: set[str] = {"mve" if name == "mve-fp" else name for name in board.core.isa}
     if board.core.core == "x86-64":
-        folders += ["x86", "vector"]
-    return (*folders, "reference")
+        features.add("x86")
+    chosen = [folders for feature, folders in read_source_rules()["kernels"].items() if feature in features]
+    return (*itertools.chain.from_iterable(chosen), "reference")
