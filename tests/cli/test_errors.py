@@ -49,7 +49,7 @@ def test_help_lists_every_verb() -> None:
             ["unknown board 'qemu_mps2_an368'", "qemu_mps2_an386"],
         ),
         (("plan", "{tmp}/nowhere", "--board", "host_x86_64"), 1, ["is not a checkpoint: no such folder"]),
-        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "8K"), 3, ["B over)", "try: --sram"]),
+        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "8K"), 3, ["B over)", "try: --scheme int4 --sram"]),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "lots"), 2, ["128K"]),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "100M"), 2, ["more than qemu_mps2_an386 has"]),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--expert-slots", "1"), 2, ["too few"]),

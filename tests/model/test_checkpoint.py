@@ -88,7 +88,13 @@ def test_load_checkpoint_names_the_bad_tensor(folder: Path, change: dict[str, np
         ({"num_experts": 0}, "num_experts_per_tok must be 0"),
         ({"hidden_sise": 32}, "unknown field `hidden_sise`"),
         ({"hidden_size": "32"}, "hidden_size"),
-        ({"rms_norm_eps": 0}, "rms_norm_eps must be positive"),
+        ({"rms_norm_eps": 0}, r"rms_norm_eps must be 1e-30\.\.1000000000\.0, is 0"),
+        ({"rms_norm_eps": 1e-50}, "rms_norm_eps must be"),  # 0 in float32
+        ({"num_hidden_layers": 256}, r"num_hidden_layers must be 1\.\.255, is 256"),
+        ({"num_hidden_layers": 200, "num_experts_per_tok": 3}, "layers x experts a token are 600, at most 515"),
+        ({"num_attention_heads": 256}, r"num_attention_heads must be 1\.\.255"),
+        ({"head_dim": 514}, r"head_dim must be 2\.\.512"),
+        ({"num_attention_heads": 32, "head_dim": 258}, "heads x head_dim is 8256, at most 8192"),
     ],
 )
 def test_load_checkpoint_names_the_bad_config_key(folder: Path, change: dict[str, object], message: str) -> None:
@@ -96,6 +102,7 @@ def test_load_checkpoint_names_the_bad_config_key(folder: Path, change: dict[str
     with pytest.raises(ToolkitError, match=message) as failure:
         load_checkpoint(folder)
     assert "config.json" in failure.value.at
+    assert failure.value.try_
 
 
 def test_load_checkpoint_refuses_a_pickle_by_name(folder: Path) -> None:

@@ -1,8 +1,10 @@
 """Plans against boards: what fits, what does not and by how much."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from random_model import small_config, write_checkpoint
 
@@ -69,6 +71,35 @@ def test_plan_says_by_how_much_it_does_not_fit(watch: Checkpoint) -> None:
         plan_model(model, load_board("qemu_mps2_an386"), PlanRequest(expert_slots=64))
     with pytest.raises(UsageError, match="2 expert slots are too few"):
         plan_model(model, load_board("qemu_mps2_an386"), PlanRequest(expert_slots=2))
+
+
+def test_plan_of_an_image_beyond_32_bits(watch: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmoe_embed.plan.MAX_IMAGE_BYTES", 100_000)
+    with pytest.raises(FitError, match=r"the expert image is \d+ B, its 32-bit offsets reach 100000 B \(\d+ B over\)"):
+        plan_model(quantize_checkpoint(watch, "int8"), load_board("host_x86_64"), PlanRequest(storage="file"))
+
+
+def test_plan_counts_the_state_of_slots(watch: Checkpoint) -> None:
+    model, board = quantize_checkpoint(watch, "int8"), load_board("qemu_mps2_an386")
+    few, more = (plan_model(model, board, PlanRequest(expert_slots=slots, chunk=1)) for slots in (5, 9))
+    assert more.sram_used_bytes - few.sram_used_bytes == 4 * (few.expert_bytes + SLOT_STATE_BYTES)
+    data = [next(r.size_bytes for r in plan.regions if r.use == "data") for plan in (few, more)]
+    assert data[1] - data[0] == 4 * SLOT_STATE_BYTES
+
+
+def test_plan_advises_sram_only_where_it_was_limited(watch: Checkpoint) -> None:
+    model, board = quantize_checkpoint(watch, "int8"), load_board("qemu_mps2_an386")
+    limited = PlanRequest(expert_slots=5, sram_bytes=plan_model(model, board, PlanRequest(0, chunk=1)).sram_used_bytes)
+    with pytest.raises(FitError) as failure:
+        plan_model(model, board, limited)
+    advised = int(failure.value.try_.removeprefix("--sram "))
+    assert plan_model(model, board, dataclasses.replace(limited, sram_bytes=advised)).slots == 5
+    with pytest.raises(FitError):
+        plan_model(model, board, dataclasses.replace(limited, sram_bytes=advised - 1))
+    tight = [msgspec.structs.replace(m, size=70_000) if "slots" in m.use else m for m in board.memory]
+    with pytest.raises(FitError) as failure:
+        plan_model(model, msgspec.structs.replace(board, memory=tight), PlanRequest(expert_slots=30, chunk=1))
+    assert "--sram" not in failure.value.try_
 
 
 def test_plan_notes_a_cache_below_one_cycle(watch: Checkpoint) -> None:

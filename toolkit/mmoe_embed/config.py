@@ -13,6 +13,13 @@ MAX_ROWS = 1 << 20
 MAX_CONTEXT = 8192
 MAX_EXPERTS = 255
 MAX_TOP_K = 16
+MAX_VOCABULARY = 0xFFFF  # token ids are 16 bits in the emitted tables
+MAX_LAYERS = 255
+MAX_HEADS = 255
+MAX_HEAD_DIM = 512
+MAX_ROUTES = 515  # layers x experts a token: with their hit flags they are one reply over serial
+_CONSTANTS = (1e-30, 1e9)  # positive in float32
+_FRAMING = "shorten prefix_tokens and suffix_tokens, or raise max_position_embeddings"
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,19 +103,29 @@ def parse_generation(text: str | bytes, config: ModelConfig, at: str) -> Generat
     for name in ("prefix_tokens", "suffix_tokens"):
         for token in getattr(generation, name):
             if not 0 <= token < config.vocab_size:
-                raise ToolkitError(f"{name} holds token {token}, the vocabulary has {config.vocab_size}", at=at)
+                raise ToolkitError(
+                    f"{name} holds token {token}, the vocabulary has {config.vocab_size}",
+                    at=at,
+                    try_=f"ids of tokenizer.json, 0..{config.vocab_size - 1}",
+                )
     framing = len(generation.prefix_tokens) + len(generation.suffix_tokens)
     if framing >= config.max_position_embeddings:
         raise ToolkitError(
-            f"prefix and suffix are {framing} tokens, the context is {config.max_position_embeddings}", at=at
+            f"prefix and suffix are {framing} tokens, the context is {config.max_position_embeddings}",
+            at=at,
+            try_=_FRAMING,
         )
     if not 0 <= generation.stop_token < config.vocab_size:
         raise ToolkitError(
-            f"stop_token {generation.stop_token} is outside the vocabulary of {config.vocab_size}", at=at
+            f"stop_token {generation.stop_token} is outside the vocabulary of {config.vocab_size}",
+            at=at,
+            try_=f"an id of tokenizer.json, 0..{config.vocab_size - 1}",
         )
     if not 1 <= generation.max_new_tokens <= config.max_position_embeddings:
         raise ToolkitError(
-            f"max_new_tokens must be 1..{config.max_position_embeddings}, is {generation.max_new_tokens}", at=at
+            f"max_new_tokens must be 1..{config.max_position_embeddings}, is {generation.max_new_tokens}",
+            at=at,
+            try_="at most max_position_embeddings of config.json",
         )
     return generation
 
@@ -132,17 +149,17 @@ def read_bytes(file: Path) -> bytes:
 
 
 def _check_config(config: ModelConfig, at: str) -> None:
-    def require(ok: bool, message: str) -> None:
+    def require(ok: bool, message: str, try_: str) -> None:
         if not ok:
-            raise ToolkitError(message, at=at)
+            raise ToolkitError(message, at=at, try_=try_)
 
     ranges: dict[str, tuple[int, int]] = {
-        "vocab_size": (2, min(MAX_ROWS, 0xFFFF)),
+        "vocab_size": (2, MAX_VOCABULARY),
         "hidden_size": (1, MAX_COLUMNS),
-        "num_hidden_layers": (1, 255),
-        "num_attention_heads": (1, 255),
+        "num_hidden_layers": (1, MAX_LAYERS),
+        "num_attention_heads": (1, MAX_HEADS),
         "num_key_value_heads": (1, config.num_attention_heads),
-        "head_dim": (2, 512),
+        "head_dim": (2, MAX_HEAD_DIM),
         "num_experts": (0, MAX_EXPERTS),
         "num_experts_per_tok": (0, MAX_TOP_K),
         "moe_intermediate_size": (0, MAX_COLUMNS),
@@ -151,28 +168,41 @@ def _check_config(config: ModelConfig, at: str) -> None:
     }
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
-        require(low <= value <= high, f"{name} must be {low}..{high}, is {value}")
+        require(low <= value <= high, f"{name} must be {low}..{high}, is {value}", "a model inside SPEC.md 1's limits")
+    heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.attention_width
     require(
-        config.num_attention_heads % config.num_key_value_heads == 0,
-        f"num_key_value_heads {config.num_key_value_heads} does not divide "
-        f"num_attention_heads {config.num_attention_heads}",
+        heads % kv_heads == 0,
+        f"num_key_value_heads {kv_heads} does not divide num_attention_heads {heads}",
+        f"one of {', '.join(str(n) for n in range(1, heads + 1) if heads % n == 0)}",
     )
-    require(config.head_dim % 2 == 0, f"head_dim must be even, is {config.head_dim}")
-    require(
-        config.attention_width <= MAX_COLUMNS, f"heads x head_dim is {config.attention_width}, at most {MAX_COLUMNS}"
-    )
-    if config.num_experts:
+    require(config.head_dim % 2 == 0, f"head_dim must be even, is {config.head_dim}", "rotary turns pairs of it")
+    require(width <= MAX_COLUMNS, f"heads x head_dim is {width}, at most {MAX_COLUMNS}", "fewer or smaller heads")
+    experts, top_k = config.num_experts, config.num_experts_per_tok
+    if experts:
+        message = f"num_experts_per_tok must be 1..num_experts = {experts}, is {top_k}"
+        require(1 <= top_k <= experts, message, "the number it was trained with")
+        routes = config.num_hidden_layers * top_k
         require(
-            1 <= config.num_experts_per_tok <= config.num_experts,
-            f"num_experts_per_tok must be 1..num_experts = {config.num_experts}, is {config.num_experts_per_tok}",
+            routes <= MAX_ROUTES,
+            f"layers x experts a token are {routes}, at most {MAX_ROUTES}",
+            "fewer num_hidden_layers or a smaller num_experts_per_tok",
         )
-        require(config.moe_intermediate_size >= 1, "moe_intermediate_size must be at least 1 where there are experts")
+        require(
+            config.moe_intermediate_size >= 1,
+            "moe_intermediate_size must be at least 1 where there are experts",
+            "the width of an expert, or num_experts 0",
+        )
     else:
-        require(config.num_experts_per_tok == 0, "num_experts_per_tok must be 0 where num_experts is 0")
-        require(config.shared_expert_intermediate_size >= 1, "a model without experts needs a shared expert")
+        require(top_k == 0, "num_experts_per_tok must be 0 where num_experts is 0", '"num_experts_per_tok": 0')
+        require(
+            config.shared_expert_intermediate_size >= 1,
+            "a model without experts needs a shared expert",
+            "shared_expert_intermediate_size: the width of its feed-forward layers",
+        )
+    least, limit = _CONSTANTS
     for name in ("rope_theta", "rms_norm_eps", "routed_scaling_factor"):
         value = getattr(config, name)
-        require(0 < value < 1e9, f"{name} must be positive and below 1e9, is {value}")
+        require(least <= value < limit, f"{name} must be {least}..{limit}, is {value}", "the value it was trained with")
 
 
 def parse_json(text: bytes, at: str) -> dict[str, Any]:
@@ -180,7 +210,7 @@ def parse_json(text: bytes, at: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ToolkitError(f"not valid JSON: {error}", at=at) from None
+        raise ToolkitError(f"not valid JSON: {error}", at=at, try_="write or copy the file again") from None
     if not isinstance(value, dict):
-        raise ToolkitError("a JSON object is expected", at=at)
+        raise ToolkitError("a JSON object is expected", at=at, try_='the file begins with "{"')
     return value

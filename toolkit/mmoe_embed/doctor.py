@@ -100,7 +100,8 @@ def render_diagnosis(diagnosis: Diagnosis) -> str:
     width = max(len(finding.name) for finding in diagnosis.findings)
     lines = [f"mmoe-embed {__version__}, Python {diagnosis.python}, {diagnosis.system}"]
     for finding in diagnosis.findings:
-        state = finding.found or f"missing (for {finding.needed_for})"
+        lack = f"missing (for {finding.needed_for})" if finding in diagnosis.missing else "missing, another stands in"
+        state = finding.found or lack
         lines.append(f"  {finding.name:<{width}}  {state}")
     lines.append(f"serial ports: {', '.join(diagnosis.ports) or 'none'}")
     lines.append(f"boards: {', '.join(diagnosis.boards)}")

@@ -12,6 +12,7 @@ MAGIC = b"MMOE"
 VERSION = 1
 HEADER_BYTES = 64
 ENTRY_BYTES = 12
+MAX_IMAGE_BYTES = 0xFFFFFFFF
 
 
 @dataclasses.dataclass(frozen=True)

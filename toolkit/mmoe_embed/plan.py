@@ -11,7 +11,7 @@ from mmoe_embed.board import Board, Memory, Use
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import FitError, UsageError
-from mmoe_embed.experts import expert_page, image_size_bytes
+from mmoe_embed.experts import MAX_IMAGE_BYTES, expert_page, image_size_bytes
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
 from mmoe_embed.image import Part, Region, fits, free_bytes, place_image
 from mmoe_embed.paging.choose import Choice, ExpertCost, Promise, Workload, choose_placement
@@ -178,7 +178,8 @@ def choose_scheme(
             plan = plan_model(model, board, request, runtime)
         except FitError as int4:
             message = f"{int4.message}; this is INT4, INT8 does not fit either"
-            raise FitError(message, at=int4.at, try_=int4.try_) from None
+            try_ = f"--scheme int4 {int4.try_}" if int4.try_.startswith("--") else int4.try_
+            raise FitError(message, at=int4.at, try_=try_) from None
         return model, dataclasses.replace(plan, notes=(*plan.notes, f"INT4 was taken, as in INT8 {int8.message}"))
 
 
@@ -252,6 +253,13 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     expert_bytes = page.size_bytes if page else 0
     alignment = _page_alignment(board.memory_for("experts")) if page else 16
     image_bytes = image_size_bytes(count, expert_bytes, alignment) if page else 0
+    if image_bytes > MAX_IMAGE_BYTES:
+        raise FitError(
+            f"the expert image is {image_bytes} B, its 32-bit offsets reach {MAX_IMAGE_BYTES} B "
+            f"({image_bytes - MAX_IMAGE_BYTES} B over)",
+            at=f"{count} experts of {expert_bytes} B",
+            try_="--scheme int4, or a model with fewer or smaller experts",
+        )
     reads, writes = _arena_accesses(graph, arena_bytes)
     parts = [Part("text", runtime.text), Part("rodata", len(weights.data))]
     parts += [Part("experts", image_bytes)] if page and storage.driver != "file" else []

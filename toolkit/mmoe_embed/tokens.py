@@ -87,6 +87,7 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
     byte_token = [0] * 256
     for letter, byte in letters.items():
         byte_token[byte] = vocabulary[letter]
+    _require(len(model["merges"]) <= 0xFFFF, f"it has {len(model['merges'])} merges, at most 65535")
     merges = []
     for rank, merge in enumerate(model["merges"]):
         left, right = merge.split(" ") if isinstance(merge, str) else merge
