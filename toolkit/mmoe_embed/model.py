@@ -1,7 +1,8 @@
 """The model in PyTorch, float32, for training (SPEC.md 1 and 3.5 without the integers)."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -75,8 +76,13 @@ class Attention(nn.Module):
         self.v_proj = Projection(keys, config.hidden_size, std)
         self.o_proj = Projection(config.hidden_size, config.attention_width, out_std)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, quantizer: Quantizer) -> Tensor:
-        """Attend within each row of x, (batch, time, hidden), already normed."""
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, quantizer: Quantizer, visible: Tensor | None = None
+    ) -> Tensor:
+        """Attend within each row of x, (batch, time, hidden), already normed.
+
+        `visible`, bool (batch, 1, time, time), says which keys each query sees; all before it when absent.
+        """
         c = self.config
         batch, steps, _ = x.shape
         weights = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
@@ -86,7 +92,7 @@ class Attention(nn.Module):
         q, k = (self._place(t, cos, sin) for t in (q, k))
         q, k, v = (quantizer.activations(t) for t in (q, k, v))
         out = functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, enable_gqa=c.num_key_value_heads != c.num_attention_heads
+            q, k, v, visible, is_causal=visible is None, enable_gqa=c.num_key_value_heads != c.num_attention_heads
         )
         out = out.transpose(1, 2).reshape(batch, steps, c.attention_width)
         return functional.linear(quantizer.activations(out), quantizer.linear(self.o_proj.weight))
@@ -116,39 +122,60 @@ class SharedExpert(nn.Module):
         )
 
 
+# (inputs, counts, apply): sends inputs, sorted by expert, to where the experts are, and their outputs back
+Dispatch = Callable[[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]], Tensor]
+
+
+def _stay(inputs: Tensor, counts: Tensor, apply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return apply(inputs, counts)
+
+
 class RoutedExperts(nn.Module):
     """The routed experts' weights, stacked."""
 
     def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
         super().__init__()
         experts, width, hidden = config.num_experts, config.moe_intermediate_size, config.hidden_size
+        self.num_experts = experts
+        self.dispatch: Dispatch = _stay
         self.gate_proj = nn.Parameter(torch.randn(experts, width, hidden) * std)
         self.up_proj = nn.Parameter(torch.randn(experts, width, hidden) * std)
         self.down_proj = nn.Parameter(torch.randn(experts, hidden, width) * out_std)
 
-    def forward(self, n: Tensor, chosen: Tensor, gates: Tensor, quantizer: Quantizer) -> Tensor:
-        """Send each token to its experts, dropping none.
+    def forward(self, n: Tensor, chosen: Tensor, gates: Tensor, quantizer: Quantizer, capacity: float = 0.0) -> Tensor:
+        """Send each token to its experts.
 
         Args:
             n: (tokens, hidden), already quantized.
             chosen: int64 (tokens, k).
             gates: (tokens, k).
             quantizer: how to round.
+            capacity: an expert takes at most this times tokens * k / experts, the earliest; 0 drops none.
         """
         tokens, k = chosen.shape
         flat = chosen.flatten()
         order = flat.argsort(stable=True)
-        counts = torch.bincount(flat, minlength=len(self.gate_proj)).tolist()
+        counts = torch.bincount(flat, minlength=self.num_experts)
+        if capacity:
+            room = math.ceil(capacity * tokens * k / self.num_experts)
+            place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[flat[order]]
+            order, counts = order[place < room], counts.clamp(max=room)
+        outputs = self.dispatch(n[order // k], counts, lambda x, c: self.apply_sorted(x, c, quantizer))
+        back = torch.full_like(flat, len(order))
+        back[order] = torch.arange(len(order))
+        if len(order) < len(flat):  # what was dropped adds nothing
+            outputs = torch.cat([outputs, outputs.new_zeros(1, outputs.shape[1])])
+        return (outputs[back].view(tokens, k, -1) * gates[..., None]).sum(dim=1)
+
+    def apply_sorted(self, inputs: Tensor, counts: Tensor, quantizer: Quantizer) -> Tensor:
+        """The experts of this process on (tokens, hidden) inputs that lie expert after expert, `counts` for each."""
+        split = counts.tolist()
         gate_up = quantizer.linear(torch.cat([self.gate_proj, self.up_proj], dim=1))
         down = quantizer.linear(self.down_proj)
-        inputs = torch.split(n[order // k], counts)
-        joined = torch.cat([x @ w.T for x, w in zip(inputs, gate_up.unbind(), strict=True)])
+        joined = torch.cat([x @ w.T for x, w in zip(torch.split(inputs, split), gate_up.unbind(), strict=True)])
         gate, up = joined.chunk(2, dim=-1)
-        hidden = torch.split(quantizer.activations(functional.silu(gate) * up), counts)
-        outputs = torch.cat([x @ w.T for x, w in zip(hidden, down.unbind(), strict=True)])
-        back = torch.empty_like(order)
-        back[order] = torch.arange(len(order))
-        return (outputs[back].view(tokens, k, -1) * gates[..., None]).sum(dim=1)
+        hidden = torch.split(quantizer.activations(functional.silu(gate) * up), split)
+        return torch.cat([x @ w.T for x, w in zip(hidden, down.unbind(), strict=True)])
 
 
 class Router(nn.Module):
@@ -182,14 +209,16 @@ class Moe(nn.Module):
         if config.shared_expert_intermediate_size:
             self.shared = SharedExpert(config.hidden_size, config.shared_expert_intermediate_size, std, out_std)
 
-    def forward(self, n: Tensor, quantizer: Quantizer) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def forward(
+        self, n: Tensor, quantizer: Quantizer, capacity: float = 0.0
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(output, router logits, chosen experts) of (tokens, hidden) inputs."""
         rounded = quantizer.activations(n)
         out = self.shared(rounded, quantizer) if hasattr(self, "shared") else torch.zeros_like(n)
         if not hasattr(self, "router"):
             return out, None, None
         chosen, gates, logits = self.router(n)
-        return out + self.experts(rounded, chosen, gates, quantizer), logits, chosen
+        return out + self.experts(rounded, chosen, gates, quantizer, capacity), logits, chosen
 
 
 class Layer(nn.Module):
@@ -221,7 +250,13 @@ class MoeModel(nn.Module):
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
     def forward(
-        self, tokens: Tensor, wanted: Tensor | None = None, scheme: str | None = None, counted: Tensor | None = None
+        self,
+        tokens: Tensor,
+        wanted: Tensor | None = None,
+        scheme: str | None = None,
+        counted: Tensor | None = None,
+        documents: Tensor | None = None,
+        capacity: float = 0.0,
     ) -> tuple[Tensor, RouterReport]:
         """Logits of the next token.
 
@@ -230,6 +265,8 @@ class MoeModel(nn.Module):
             wanted: bool (batch, time), where logits are wanted; everywhere when absent.
             scheme: round as "int8" or "int4" would; None computes in float.
             counted: bool (batch, time), tokens that count in the router report; all when absent.
+            documents: int64 (batch, time), rising; a token sees only its own document. One a row when absent.
+            capacity: an expert takes at most this times an even share of the tokens, the earliest; 0 drops none.
 
         Returns:
             (logits, report): float32 (batch, time, vocabulary), or (wanted ones, vocabulary).
@@ -241,11 +278,15 @@ class MoeModel(nn.Module):
         x = functional.embedding(tokens, embedding)
         counted = torch.ones_like(tokens, dtype=torch.bool) if counted is None else counted
         real = counted.flatten().nonzero().flatten()
+        visible = None
+        if documents is not None:
+            causal = torch.ones(steps, steps, dtype=torch.bool).tril()
+            visible = ((documents[:, :, None] == documents[:, None, :]) & causal)[:, None]
         z_loss, loads = x.new_zeros(()), []
         for module in self.layers:
             layer: Any = module
-            x = x + layer.attn(layer.attn_norm(x), cos, sin, quantizer)
-            out, logits, chosen = layer.moe(layer.moe_norm(x).flatten(0, 1), quantizer)
+            x = x + layer.attn(layer.attn_norm(x), cos, sin, quantizer, visible)
+            out, logits, chosen = layer.moe(layer.moe_norm(x).flatten(0, 1), quantizer, capacity)
             x = x + out.view_as(x)
             if logits is not None:
                 z_loss = z_loss + logits[real].logsumexp(dim=-1).square().mean() / self.config.num_hidden_layers

@@ -1,5 +1,6 @@
 """`mmoe-embed train`."""
 
+import dataclasses
 from pathlib import Path
 
 import rich_click as click
@@ -34,12 +35,21 @@ def command(recipe: Path, output: Path, resume: bool) -> Result:
         ) from None
     result = train_recipe(recipe, output, resume=resume, console=console)
     exact = "".join(f"\nexact match after {name}: {share:.1%}" for name, share in result.exact_match.items())
+    held_out = "".join(
+        f"\nheld out after {stage}: {source} {found.bits_per_byte:.4f} bits a byte, {found.loss:.4f} nats a token"
+        for stage, sources in result.held_out.items()
+        for source, found in sources.items()
+    )
     return Result(
         {
             "checkpoint": str(result.checkpoint),
             "metrics": str(result.metrics),
             "parameters": result.parameters,
             "exact_match": result.exact_match,
+            "held_out": {
+                stage: {source: dataclasses.asdict(found) for source, found in sources.items()}
+                for stage, sources in result.held_out.items()
+            },
         },
-        f"{result.checkpoint}: {result.parameters:,} parameters{exact}",
+        f"{result.checkpoint}: {result.parameters:,} parameters{exact}{held_out}",
     )

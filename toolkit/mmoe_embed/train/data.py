@@ -34,6 +34,7 @@ class Batch:
     targets: Tensor  # int64, the token after each input
     real: Tensor  # bool, not padding
     answer: Tensor  # bool, where the target is a part of the completion or the stop token
+    documents: Tensor | None = None  # int64, which document of a packed row; None where a row is one example
 
 
 @dataclasses.dataclass(frozen=True)

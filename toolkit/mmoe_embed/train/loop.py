@@ -2,17 +2,15 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,21 +21,26 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from tokenizers import Tokenizer
 from torch.nn import functional
 
-from mmoe_embed.config import GenerationConfig, ModelConfig
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.model import MoeModel
-from mmoe_embed.train.data import Examples, Pair, collate, draw_batches, encode_pairs, hash_file, read_pairs
-from mmoe_embed.train.evaluate import match_exactly
+from mmoe_embed.train.corpus import cut_held_out, token_bytes
+from mmoe_embed.train.curves import draw_curves
+from mmoe_embed.train.data import Batch
+from mmoe_embed.train.evaluate import HeldOut, match_exactly, measure_held_out
 from mmoe_embed.train.export import write_checkpoint
-from mmoe_embed.train.recipe import Recipe, StageSettings, load_recipe
+from mmoe_embed.train.parallel import Ranks, join_ranks
+from mmoe_embed.train.prepare import Prepared, open_output, prepare
+from mmoe_embed.train.recipe import StageSettings, load_recipe
 from mmoe_embed.train.state import State, load_state, save_state
-from mmoe_embed.train.tokenizer import SPECIAL_TOKENS, train_tokenizer
 from mmoe_embed.whole_file import write_whole
 
-METRICS = ("stage", "step", "loss", "z_loss", "gradient_norm", "learning_rate", "largest_load", "exact_match")
+METRICS = (
+    "stage", "step", "loss", "z_loss", "gradient_norm", "learning_rate", "largest_load",
+    "source", "held_out_loss", "bits_per_byte", "exact_match",
+)  # fmt: skip
+_HELD_OUT_TOKENS = 1 << 18  # a source's evaluation looks at no more
 
 
 class RunInterruptedError(ToolkitError):
@@ -48,26 +51,31 @@ class RunInterruptedError(ToolkitError):
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What a finished run left behind."""
+    """What a finished run left behind.
+
+    Attributes:
+        exact_match: stage: share of `data.evaluate` answered exactly, rounded as the stage's scheme does.
+        held_out: stage: source: loss over its held-out documents, rounded likewise.
+    """
 
     checkpoint: Path
     metrics: Path
     parameters: int
-    exact_match: dict[
-        str, float
-    ]  # stage name: share of `data.evaluate` answered exactly, rounded as the stage's scheme does
+    exact_match: dict[str, float]
+    held_out: dict[str, dict[str, HeldOut]]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Prepared:
-    recipe: Recipe
-    output: Path
-    identity: str
-    config: ModelConfig
-    tokenizer: Tokenizer
-    generation: GenerationConfig
-    train: Examples
-    evaluate: Examples | None
+@dataclasses.dataclass
+class _Run:
+    """A run while it goes on."""
+
+    prepared: Prepared
+    ranks: Ranks
+    model: MoeModel
+    state: State
+    stop: list[int]
+    progress: Progress
+    sizes: torch.Tensor  # int64 (vocabulary), bytes of each token
 
 
 def train_recipe(
@@ -75,9 +83,11 @@ def train_recipe(
 ) -> TrainResult:
     """Train a model as a recipe says; the same recipe and data give the same bits on one machine.
 
+    Under torchrun every process takes its share (`mmoe_embed.train.parallel`), and the first one writes.
+
     Args:
         recipe_file: TOML, see `mmoe_embed.train.recipe`.
-        output: folder for `checkpoint/`, `metrics.csv` and the resumable state.
+        output: folder for `checkpoint/`, `metrics.csv`, `loss.svg`, encoded data and the resumable state.
         resume: go on with the run that lies in `output`.
         console: where progress goes; none is shown without it.
 
@@ -86,24 +96,40 @@ def train_recipe(
         RunInterruptedError: SIGINT or SIGTERM came; the state is saved.
     """
     recipe = load_recipe(recipe_file)
-    _open_output(output, resume)
-    prepared = _prepare(recipe_file, recipe, output)
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
-    model = MoeModel(prepared.config)
-    state = State(prepared.identity, 0, 0, {}, {}, [0.0] * 4, [])
-    state_file = output / "state.pt"
-    if resume and state_file.is_file():
-        state = load_state(state_file)
-        if state.identity != prepared.identity:
-            raise ToolkitError(
-                "the run in this folder was made from another recipe or other data",
-                at=str(output),
-                try_="restore the recipe, or give another folder with -o",
-            )
-        model.load_state_dict(state.model)
-    exact: dict[str, float] = {row[0]: float(row[-1]) for row in state.rows if row[-1]}
+    with join_ranks(recipe.parallel) as ranks:
+        for turn in (True, False):  # the first process makes what the others then find
+            if ranks.first == turn:
+                if turn:
+                    open_output(output, resume)
+                prepared = prepare(recipe_file, recipe, output)
+            ranks.wait()
+        model = MoeModel(prepared.config)
+        state = State(prepared.identity)
+        state_file = output / "state.pt"
+        if resume and state_file.is_file():
+            state = load_state(state_file)
+            if state.identity != prepared.identity:
+                raise ToolkitError(
+                    "the run in this folder was made from another recipe or other data",
+                    at=str(output),
+                    try_="restore the recipe, or give another folder with -o",
+                )
+            model.load_state_dict(state.model)
+        parameters = sum(p.numel() for p in model.parameters())
+        ranks.split(model)
+        sizes = token_bytes(prepared.tokenizer, prepared.config.vocab_size)
+        with _catch_signals() as stop, _show_progress(console if ranks.first else None) as progress:
+            run = _Run(prepared, ranks, model, state, stop, progress, sizes)
+            for index in range(state.stage, len(recipe.stage)):
+                _train_stage(run, index)
+    exact = {row["stage"]: float(row["exact_match"]) for row in state.rows if row.get("exact_match")}
+    return TrainResult(output / "checkpoint", output / "metrics.csv", parameters, exact, state.held_out())
+
+
+def _show_progress(console: Console | None) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -113,107 +139,50 @@ def train_recipe(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with _catch_signals() as stop, Progress(*columns, console=console, disable=console is None) as progress:
-        for index in range(state.stage, len(recipe.stage)):
-            _train_stage(prepared, model, state, index, stop, progress)
-            stage = recipe.stage[index]
-            if prepared.evaluate is not None:
-                scheme = None if stage.scheme == "float" else stage.scheme
-                right = match_exactly(model, prepared.evaluate, scheme, prepared.generation.stop_token)
-                exact[stage.name] = sum(right) / len(right)
-                state.rows.append([stage.name, str(stage.steps), "", "", "", "", "", f"{exact[stage.name]:.4f}"])
-            state.stage, state.step, state.optimizer = index + 1, 0, {}
-            _write_metrics(prepared, state)
-            write_checkpoint(output / "checkpoint", model, prepared.tokenizer, prepared.generation)
-            _save(prepared, model, state)
-    return TrainResult(output / "checkpoint", output / "metrics.csv", sum(p.numel() for p in model.parameters()), exact)
-
-
-def _open_output(output: Path, resume: bool) -> None:
-    found = {file.name for file in output.iterdir()} if output.is_dir() else set()
-    # a run that was killed before its first state has left only what the next one makes again
-    held = "state.pt" in found or (bool(found) and found <= {"tokenizer.json", "metrics.csv", "checkpoint", ".probe"})
-    if resume:
-        if not held:
-            raise ToolkitError("no run to resume in this folder", at=str(output), try_="leave out --resume")
-    elif found:
-        raise ToolkitError(
-            "the output folder holds a run already" if held else "the output folder is not empty",
-            at=str(output),
-            try_="the same command with --resume" if held else "give another folder with -o",
-        )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".probe"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise ToolkitError(
-            f"the output folder cannot be written: {error.strerror}", at=str(output), try_="give another folder with -o"
-        ) from None
-
-
-def _prepare(recipe_file: Path, recipe: Recipe, output: Path) -> _Prepared:
-    config = recipe.model_config(str(recipe_file))
-    base = recipe_file.parent
-    data_file = base / recipe.data.train
-    pairs = read_pairs(data_file, recipe.data.make)
-    identity = hashlib.sha256(recipe_file.read_bytes() + hash_file(data_file).encode()).hexdigest()
-    tokenizer_file = output / "tokenizer.json"
-    if tokenizer_file.is_file():
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    else:
-        tokenizer = train_tokenizer(
-            [t for p in pairs[: recipe.tokenizer.lines] for t in (p.prompt, p.completion)], recipe.tokenizer.vocab_size
-        )
-        write_whole(tokenizer_file, tokenizer.to_str(pretty=False).encode())
-    vocabulary = tokenizer.get_vocab()
-    bos, sep, eos = (vocabulary[t] for t in SPECIAL_TOKENS)
-    generation = GenerationConfig(
-        prefix_tokens=[bos], suffix_tokens=[sep], stop_token=eos, max_new_tokens=recipe.generation.max_new_tokens
-    )
-
-    def encode(source: list[Pair], file: Path) -> Examples:
-        return encode_pairs(source, tokenizer, generation, config.max_position_embeddings, str(file))
-
-    evaluate = None
-    if recipe.data.evaluate:
-        evaluate_file = base / recipe.data.evaluate
-        evaluate = encode(read_pairs(evaluate_file), evaluate_file)
-    return _Prepared(recipe, output, identity, config, tokenizer, generation, encode(pairs, data_file), evaluate)
+    return Progress(*columns, console=console, disable=console is None)
 
 
 def make_optimizer(model: MoeModel, stage: StageSettings) -> torch.optim.AdamW:
     """AdamW; norms, router and embedding are not decayed."""
-    decayed = [p for n, p in model.named_parameters() if p.ndim >= 2 and "router" not in n and "embed" not in n]
-    kept = [p for n, p in model.named_parameters() if p.ndim < 2 or "router" in n or "embed" in n]
+    decayed, kept = decay_groups(model)
     groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=stage.learning_rate, betas=stage.betas, eps=1e-8, fused=True)
 
 
-def schedule_rate(stage: StageSettings, step: int) -> float:
-    """The learning rate of a 0-based step."""
+def decay_groups(model: MoeModel) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """(decayed, not decayed) parameters, in the optimizer's order."""
+    decayed = [p for n, p in model.named_parameters() if p.ndim >= 2 and "router" not in n and "embed" not in n]
+    kept = [p for n, p in model.named_parameters() if p.ndim < 2 or "router" in n or "embed" in n]
+    return decayed, kept
+
+
+def schedule_rate(stage: StageSettings, step: int, steps: int) -> float:
+    """The learning rate of a 0-based step of `steps`."""
     if step < stage.warmup:
         return stage.learning_rate * (step + 1) / stage.warmup
-    share = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
+    share = (step - stage.warmup) / max(1, steps - stage.warmup)
     left = {"cosine": 0.5 * (1 + math.cos(math.pi * share)), "linear": 1 - share, "constant": 1.0}[stage.schedule]
     return stage.learning_rate * (stage.final_rate + (1 - stage.final_rate) * left)
 
 
-def _train_stage(
-    prepared: _Prepared, model: MoeModel, state: State, index: int, stop: list[int], progress: Progress
-) -> None:
-    recipe, stage = prepared.recipe, prepared.recipe.stage[index]
-    optimizer = make_optimizer(model, stage)
+def _train_stage(run: _Run, index: int) -> None:
+    prepared, state, recipe = run.prepared, run.state, run.prepared.recipe
+    stage = recipe.stage[index]
+    steps = stage.step_count(prepared.config)
+    if stage.batch < run.ranks.size:
+        raise ToolkitError(
+            f"a batch of {stage.batch} has no row for some of {run.ranks.size} processes", at=f"stage {stage.name}"
+        )
+    optimizer = make_optimizer(run.model, stage)
     if state.optimizer:
-        optimizer.load_state_dict(state.optimizer)
-    batches = draw_batches(prepared.train, stage.batch, (recipe.seed, index), state.step)
-    task: TaskID = progress.add_task(stage.name, total=stage.steps, completed=state.step, loss="-")
-    while state.step < stage.steps:
-        rate = schedule_rate(stage, state.step)
+        optimizer.load_state_dict(_map_optimizer(run.model, state.optimizer, run.ranks.keep))
+    batches = prepared.batches(index, state.step)
+    task: TaskID = run.progress.add_task(stage.name, total=steps, completed=state.step, loss="-")
+    while state.step < steps:
+        rate = schedule_rate(stage, state.step, steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        metrics = _take_step(prepared, model, optimizer, stage, next(batches))
+        metrics = _take_step(run, optimizer, stage, next(batches))
         state.step += 1
         state.window = [a + b for a, b in zip(state.window, metrics, strict=True)]
         if not math.isfinite(metrics[0]):
@@ -222,70 +191,153 @@ def _train_stage(
                 at=f"stage {stage.name}",
                 try_="lower stage.learning_rate; the last state saved is kept",
             )
-        if state.step % recipe.log_every == 0 or state.step == stage.steps:
-            n = (state.step - 1) % recipe.log_every + 1
-            loss, z_loss, norm, load = (w / n for w in state.window)
-            state.rows.append(
-                [
-                    stage.name,
-                    str(state.step),
-                    f"{loss:.5f}",
-                    f"{z_loss:.4f}",
-                    f"{norm:.4f}",
-                    f"{rate:.3e}",
-                    f"{load:.3f}",
-                    "",
-                ]
-            )
-            state.window = [0.0] * 4
-            progress.update(task, loss=f"{loss:.4f}")
-            _write_metrics(prepared, state)
-        progress.update(task, completed=state.step)
-        if stop or state.step % recipe.save_every == 0:
-            state.stage, state.optimizer = index, optimizer.state_dict()
-            _save(prepared, model, state)
-        if stop:
+        if state.step % recipe.log_every == 0 or state.step == steps:
+            loss = _log_window(run, stage, rate)
+            run.progress.update(task, loss=f"{loss:.4f}")
+        if stage.evaluate_every and state.step % stage.evaluate_every == 0 and state.step < steps:
+            _log_held_out(run, stage)
+        run.progress.update(task, completed=state.step)
+        stopped = run.ranks.any(bool(run.stop))
+        if stopped or state.step % recipe.save_every == 0:
+            state.stage = index
+            _save(run, optimizer)
+        if stopped:
             raise RunInterruptedError(
-                f"interrupted after step {state.step} of {stage.steps} of stage {stage.name}; nothing is lost",
+                f"interrupted after step {state.step} of {steps} of stage {stage.name}; nothing is lost",
                 at=str(prepared.output),
                 try_="the same command with --resume",
             )
+    _log_held_out(run, stage)
+    if prepared.evaluate is not None:
+        right = match_exactly(run.model, prepared.evaluate, stage.rounding, prepared.generation.stop_token)
+        state.rows.append({"stage": stage.name, "step": str(steps), "exact_match": f"{sum(right) / len(right):.4f}"})
+    state.stage, state.step, state.optimizer = index + 1, 0, {}
+    _save(run, None)
+    if run.ranks.first:
+        _write_metrics(run)
+        write_checkpoint(
+            prepared.output / "checkpoint", prepared.config, state.model, prepared.tokenizer, prepared.generation
+        )
+    run.ranks.wait()
 
 
 def _take_step(
-    prepared: _Prepared,
-    model: MoeModel,
-    optimizer: torch.optim.Optimizer,
-    stage: StageSettings,
-    chosen: NDArray[np.int64],
+    run: _Run, optimizer: torch.optim.Optimizer, stage: StageSettings, batch: Batch
 ) -> tuple[float, float, float, float]:
     """One optimizer step; (loss, z-loss, gradient norm, largest share of one expert relative to an even one)."""
-    batch = collate(prepared.train, chosen, prepared.generation.stop_token)
+    model, ranks = run.model, run.ranks
+    batch = ranks.share(batch)
     wanted = batch.real if stage.prompt_weight else batch.answer
-    logits, report = model(batch.tokens, wanted, None if stage.scheme == "float" else stage.scheme, batch.real)
+    logits, report = model(batch.tokens, wanted, stage.rounding, batch.real, batch.documents, stage.capacity)
     losses = functional.cross_entropy(logits, batch.targets[wanted], reduction="none")
     weights = torch.where(batch.answer[wanted], 1.0, stage.prompt_weight)
-    loss = (losses * weights).sum() / weights.sum()
-    total = loss + stage.z_loss * report.z_loss
+    # both means are over the whole batch, of which this process has a share
+    loss = (losses * weights).sum() / ranks.sum(weights.sum())
+    real = batch.real.sum()
+    z_loss = report.z_loss * (real / ranks.sum(real) if ranks.size > 1 else 1.0)
     optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip)
+    (loss + stage.z_loss * z_loss).backward()
+    ranks.add_gradients(model)
+    norm = ranks.clip_gradients(model, stage.clip)
     optimizer.step()
     largest = 0.0
     if report.load.numel():
-        model.balance(report.load, stage.balance_rate)
-        largest = float((report.load.amax(dim=1) / report.load.float().mean(dim=1)).max())
-    return loss.item(), report.z_loss.item(), norm.item(), largest
+        load = ranks.sum(report.load)
+        model.balance(load, stage.balance_rate)
+        largest = float((load.amax(dim=1) / load.float().mean(dim=1)).max())
+    total, z_total = ranks.sum(torch.stack([loss, z_loss])).tolist()
+    return total, z_total, norm, largest
 
 
-def _write_metrics(prepared: _Prepared, state: State) -> None:
-    lines = [",".join(METRICS), *(",".join(row) for row in state.rows)]
-    write_whole(prepared.output / "metrics.csv", ("\n".join(lines) + "\n").encode())
+def _log_window(run: _Run, stage: StageSettings, rate: float) -> float:
+    """A row of means since the last one; returns the loss."""
+    state = run.state
+    n = (state.step - 1) % run.prepared.recipe.log_every + 1
+    loss, z_loss, norm, load = (w / n for w in state.window)
+    state.rows.append(
+        {
+            "stage": stage.name,
+            "step": str(state.step),
+            "loss": f"{loss:.5f}",
+            "z_loss": f"{z_loss:.4f}",
+            "gradient_norm": f"{norm:.4f}",
+            "learning_rate": f"{rate:.3e}",
+            "largest_load": f"{load:.3f}",
+        }
+    )
+    state.window = [0.0] * 4
+    _write_metrics(run)
+    return loss
 
 
-def _save(prepared: _Prepared, model: MoeModel, state: State) -> None:
-    state.model = model.state_dict()
-    save_state(prepared.output / "state.pt", state)
+def _log_held_out(run: _Run, stage: StageSettings) -> None:
+    """A row for each source of the stage that keeps documents out."""
+    prepared = run.prepared
+    width = stage.row_tokens(prepared.config)
+    rows, stop = max(1, _HELD_OUT_TOKENS // width), prepared.generation.stop_token
+    for name in stage.mix:
+        batches = cut_held_out(prepared.corpora[name].held_out, width, rows, stage.batch, stop)
+        found = measure_held_out(run.model, batches, stage.rounding, run.sizes)
+        if found:
+            run.state.rows.append(
+                {
+                    "stage": stage.name,
+                    "step": str(run.state.step),
+                    "source": name,
+                    "held_out_loss": f"{found.loss:.5f}",
+                    "bits_per_byte": f"{found.bits_per_byte:.5f}",
+                }
+            )
+            run.state.found[stage.name] = run.state.found.get(stage.name, {}) | {name: vars(found)}
+    _write_metrics(run)
+
+
+def _write_metrics(run: _Run) -> None:
+    if not run.ranks.first:
+        return
+    rows = run.state.rows
+    lines = [",".join(METRICS), *(",".join(row.get(name, "") for name in METRICS) for row in rows)]
+    write_whole(run.prepared.output / "metrics.csv", ("\n".join(lines) + "\n").encode())
+    begin, first = 0, {}
+    for stage in run.prepared.recipe.stage:  # the stages side by side
+        first[stage.name], begin = begin, begin + stage.step_count(run.prepared.config)
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for name, value in (
+            ("training", row.get("loss")),
+            (f"held out, {row.get('source')}", row.get("held_out_loss")),
+        ):
+            if value:
+                curves.setdefault(name, []).append((first[row["stage"]] + int(row["step"]), float(value)))
+    write_whole(run.prepared.output / "loss.svg", draw_curves("loss, nats a token, over steps", curves).encode())
+
+
+def _map_optimizer(
+    model: MoeModel, state: dict[str, Any], change: Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor]
+) -> dict[str, Any]:
+    """An optimizer's state with every tensor that is shaped like its parameter changed, by (name, value, parameter)."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    order = [(names[id(p)], p) for group in decay_groups(model) for p in group]
+    moments = {
+        index: {
+            key: change(order[index][0], value, order[index][1]) if torch.is_tensor(value) and value.ndim else value
+            for key, value in entry.items()
+        }
+        for index, entry in state["state"].items()
+    }
+    return {**state, "state": moments}
+
+
+def _save(run: _Run, optimizer: torch.optim.Optimizer | None) -> None:
+    """The whole state to disk; what is shared out is gathered first."""
+    ranks, state = run.ranks, run.state
+    state.model = {name: ranks.gather(name, value) for name, value in run.model.state_dict().items()}
+    state.optimizer = (
+        _map_optimizer(run.model, optimizer.state_dict(), lambda n, v, _: ranks.gather(n, v)) if optimizer else {}
+    )
+    if ranks.first:
+        save_state(run.prepared.output / "state.pt", state)
+    ranks.wait()
 
 
 @contextlib.contextmanager

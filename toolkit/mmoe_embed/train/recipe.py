@@ -12,6 +12,7 @@ from mmoe_embed.config import ModelConfig, parse_config
 from mmoe_embed.errors import ToolkitError
 
 Positive = Annotated[int, Meta(ge=1)]
+Parallel = Literal["data", "expert", "sharded"]
 Rate = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -23,11 +24,22 @@ class DataSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     make: str = ""  # the command that writes `train`, shown when the file is missing
 
 
+class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Documents that stages mix: text files, JSONL files, or a Hugging Face dataset directory."""
+
+    name: Annotated[str, Meta(pattern="^[a-z0-9-]+$")]
+    path: list[str]  # files, glob patterns or dataset directories, relative to the recipe
+    field: str = "text"  # of a JSON object or a dataset row; rows with prompt and completion instead are requests
+    held_out: Annotated[float, Meta(ge=0, lt=1)] = 0.01  # share of the documents that is never trained on
+    make: str = ""  # the command that writes the files, shown when they are missing
+
+
 class TokenizerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the tokenizer is learned."""
 
     vocab_size: Annotated[int, Meta(ge=260, le=65535)]
-    lines: Positive = 100_000  # the first lines of the training data, which it is learned from
+    lines: Positive = 100_000  # the first lines or documents of the training data, which it is learned from
+    merges: Literal["letters", "all"] = "letters"  # "letters": digits and punctuation stay single bytes
 
 
 class StageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,8 +47,13 @@ class StageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     name: Annotated[str, Meta(pattern="^[a-z0-9-]+$")]
     scheme: Literal["float", "int8", "int4"] = "float"  # round in the forward pass as this scheme will
-    steps: Positive
-    batch: Positive = 64  # examples a step
+    steps: Annotated[int, Meta(ge=0)] = 0
+    tokens: Annotated[int, Meta(ge=0)] = 0  # instead of steps, where there is a mix
+    batch: Positive = 64  # examples or rows a step
+    mix: dict[str, Annotated[float, Meta(gt=0)]] = {}  # source name: weight; without it, the examples of [data]
+    context: Annotated[int, Meta(ge=0)] = 0  # tokens of a packed row; max_position_embeddings when 0
+    capacity: Annotated[float, Meta(ge=0)] = 0.0  # an expert takes at most this times its even share; 0 drops none
+    evaluate_every: Annotated[int, Meta(ge=0)] = 0  # steps between held-out evaluations; 0 only at the stage's end
     learning_rate: Annotated[float, Meta(gt=0, le=1)]
     warmup: Annotated[int, Meta(ge=0)] = 0  # steps
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -47,6 +64,19 @@ class StageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     z_loss: Rate = 1e-4
     balance_rate: Rate = 1e-3
     prompt_weight: Rate = 0.0  # weight of the loss on the request's own tokens
+
+    @property
+    def rounding(self) -> str | None:
+        """The scheme as the forward pass takes it."""
+        return None if self.scheme == "float" else self.scheme
+
+    def row_tokens(self, config: ModelConfig) -> int:
+        """Tokens of one packed row."""
+        return self.context or config.max_position_embeddings
+
+    def step_count(self, config: ModelConfig) -> int:
+        """Optimizer steps."""
+        return self.steps or -(-self.tokens // (self.batch * self.row_tokens(config)))
 
 
 class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,9 +90,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     seed: Annotated[int, Meta(ge=0)] = 0
     threads: Positive = 2  # part of the recipe: float sums, and so the weights, depend on it
+    parallel: Parallel = "data"  # under torchrun: share out the rows; also the experts; or every tensor
     log_every: Positive = 50  # steps a row of metrics.csv
     save_every: Positive = 500  # steps between resumable states
-    data: DataSettings
+    data: DataSettings | None = None
+    source: list[SourceSettings] = []
     tokenizer: TokenizerSettings
     model: dict[str, Any]  # config.json's keys, without vocab_size
     generation: GenerationSettings = GenerationSettings()
@@ -109,16 +141,39 @@ def load_recipe(file: Path) -> Recipe:
             at=f"{file}, {path or 'top level'}",
             try_=f"supported keys there: {', '.join(_keys_at(path))}",
         ) from None
-    names = [s.name for s in recipe.stage]
-    if len(set(names)) != len(names):
-        raise ToolkitError(f"two stages have one name: {', '.join(names)}", at=f"{file}, stage.name")
-    recipe.model_config(str(file))
+    for kind, entries in (("stage", recipe.stage), ("source", recipe.source)):
+        names = [entry.name for entry in entries]
+        if len(set(names)) != len(names):
+            raise ToolkitError(f"two {kind}s have one name: {', '.join(names)}", at=f"{file}, {kind}.name")
+    config = recipe.model_config(str(file))
+    for number, stage in enumerate(recipe.stage):
+        _check_stage(recipe, stage, config.max_position_embeddings, f"{file}, stage[{number}]")
     return recipe
+
+
+def _check_stage(recipe: Recipe, stage: StageSettings, longest: int, at: str) -> None:
+    if bool(stage.steps) == bool(stage.tokens):
+        raise ToolkitError("a stage has either steps or tokens", at=f"{at}.steps")
+    if stage.context > longest:
+        raise ToolkitError(
+            f"context is {stage.context}, max_position_embeddings is {longest}",
+            at=f"{at}.context",
+            try_="shorten the context, or raise max_position_embeddings",
+        )
+    if stage.mix:
+        unknown = sorted(stage.mix.keys() - {source.name for source in recipe.source})
+        if unknown:
+            raise ToolkitError(f"no source is named {', '.join(unknown)}", at=f"{at}.mix", try_="add a [[source]]")
+    elif recipe.data is None:
+        raise ToolkitError("nothing to train on", at=f"{at}.mix", try_="give the stage a mix, or the recipe a [data]")
+    elif stage.tokens or stage.context:
+        raise ToolkitError("tokens and context are of packed rows", at=f"{at}.mix", try_="give steps, or a mix")
 
 
 def _keys_at(path: str) -> list[str]:
     tables: dict[str, type[msgspec.Struct]] = {
         "data": DataSettings,
+        "source": SourceSettings,
         "tokenizer": TokenizerSettings,
         "stage": StageSettings,
         "generation": GenerationSettings,

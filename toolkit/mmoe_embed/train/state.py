@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.train.evaluate import HeldOut
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass
@@ -18,12 +19,20 @@ class State:
     """Where a run stands. Batches are a function of seed and step, so no generator needs to be kept."""
 
     identity: str  # of recipe, data and tokenizer
-    stage: int  # index of the stage in the recipe
-    step: int  # steps of this stage that are done
-    model: dict[str, Any]
-    optimizer: dict[str, Any]
-    window: list[float]  # sums of metrics since the last row
-    rows: list[list[str]]  # metrics.csv so far
+    stage: int = 0  # index of the stage in the recipe
+    step: int = 0  # steps of this stage that are done
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    optimizer: dict[str, Any] = dataclasses.field(default_factory=dict)
+    window: list[float] = dataclasses.field(default_factory=lambda: [0.0] * 4)  # sums of metrics since the last row
+    rows: list[dict[str, str]] = dataclasses.field(default_factory=list)  # metrics.csv so far
+    found: dict[str, dict[str, dict[str, Any]]] = dataclasses.field(default_factory=dict)  # stage: source: HeldOut
+
+    def held_out(self) -> dict[str, dict[str, HeldOut]]:
+        """Stage: source: its last evaluation."""
+        return {
+            stage: {source: HeldOut(**value) for source, value in sources.items()}
+            for stage, sources in self.found.items()
+        }
 
 
 def save_state(file: Path, state: State) -> None:

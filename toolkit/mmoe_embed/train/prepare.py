@@ -1,0 +1,132 @@
+"""What a run works on: recipe, tokenizer and data, checked and encoded before the first step."""
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from mmoe_embed.config import GenerationConfig, ModelConfig
+from mmoe_embed.errors import ToolkitError
+from mmoe_embed.train.corpus import Corpus, draw_packed, read_corpus
+from mmoe_embed.train.data import Batch, Examples, collate, draw_batches, encode_pairs, hash_file, read_pairs
+from mmoe_embed.train.documents import find_files, read_documents
+from mmoe_embed.train.recipe import Recipe
+from mmoe_embed.train.tokenizer import SPECIAL_TOKENS, train_tokenizer
+from mmoe_embed.whole_file import write_whole
+
+LEFT_BEFORE_THE_FIRST_STATE = {"tokenizer.json", "metrics.csv", "loss.svg", "checkpoint", "data", ".probe"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Everything a run needs but the weights.
+
+    Attributes:
+        identity: sha256 over recipe and data.
+        train, evaluate: the examples of [data].
+        corpora: the sources, by name.
+    """
+
+    recipe: Recipe
+    output: Path
+    identity: str
+    config: ModelConfig
+    tokenizer: Tokenizer
+    generation: GenerationConfig
+    train: Examples | None
+    evaluate: Examples | None
+    corpora: dict[str, Corpus]
+
+    def batches(self, index: int, first_step: int) -> Iterator[Batch]:
+        """The batches of a stage from `first_step` on, without end."""
+        stage = self.recipe.stage[index]
+        seed, stop = (self.recipe.seed, index), self.generation.stop_token
+        if stage.mix:
+            width = stage.row_tokens(self.config)
+            return draw_packed(self.corpora, stage.mix, stage.batch, width, seed, first_step, stop)
+        train = self.train
+        assert train is not None, "a stage without a mix has [data]"
+        return (collate(train, chosen, stop) for chosen in draw_batches(train, stage.batch, seed, first_step))
+
+
+def open_output(output: Path, resume: bool) -> None:
+    """Make the folder of a run, or check that it is one to go on with."""
+    found = {file.name for file in output.iterdir()} if output.is_dir() else set()
+    # a run that was killed before its first state has left only what the next one makes again
+    held = "state.pt" in found or (bool(found) and found <= LEFT_BEFORE_THE_FIRST_STATE)
+    if resume:
+        if not held:
+            raise ToolkitError("no run to resume in this folder", at=str(output), try_="leave out --resume")
+    elif found:
+        raise ToolkitError(
+            "the output folder holds a run already" if held else "the output folder is not empty",
+            at=str(output),
+            try_="the same command with --resume" if held else "give another folder with -o",
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ToolkitError(
+            f"the output folder cannot be written: {error.strerror}", at=str(output), try_="give another folder with -o"
+        ) from None
+
+
+def prepare(recipe_file: Path, recipe: Recipe, output: Path) -> Prepared:
+    """Read the data of a recipe, learn its tokenizer and encode it all.
+
+    Raises:
+        ToolkitError: missing or bad data.
+    """
+    config = recipe.model_config(str(recipe_file))
+    base = recipe_file.parent
+    data = recipe.data
+    pairs = read_pairs(base / data.train, data.make) if data else []
+    files = [base / data.train] if data else []
+    files += [file for source in recipe.source for file in find_files(source, base)]
+    identity = hashlib.sha256(recipe_file.read_bytes() + "".join(map(hash_file, files)).encode()).hexdigest()
+    tokenizer = _open_tokenizer(recipe, [t for p in pairs for t in (p.prompt, p.completion)], base, output)
+    vocabulary = tokenizer.get_vocab()
+    bos, sep, eos = (vocabulary[t] for t in SPECIAL_TOKENS)
+    generation = GenerationConfig(
+        prefix_tokens=[bos], suffix_tokens=[sep], stop_token=eos, max_new_tokens=recipe.generation.max_new_tokens
+    )
+
+    def encode(file: str) -> Examples:
+        source = pairs if data and file == data.train else read_pairs(base / file)
+        return encode_pairs(source, tokenizer, generation, config.max_position_embeddings, str(base / file))
+
+    return Prepared(
+        recipe,
+        output,
+        identity,
+        config,
+        tokenizer,
+        generation,
+        encode(data.train) if data else None,
+        encode(data.evaluate) if data and data.evaluate else None,
+        {s.name: read_corpus(s, base, tokenizer, generation, output / "data") for s in recipe.source},
+    )
+
+
+def _open_tokenizer(recipe: Recipe, texts: list[str], base: Path, output: Path) -> Tokenizer:
+    """The run's tokenizer, learned on its first lines where there is none yet."""
+    file = output / "tokenizer.json"
+    if file.is_file():
+        return Tokenizer.from_file(str(file))
+    settings = recipe.tokenizer
+    shares = [
+        itertools.islice(
+            (d for f in find_files(s, base) for d in read_documents(s, f)), -(-settings.lines // len(recipe.source))
+        )
+        for s in recipe.source
+    ]
+    texts = texts[: 2 * settings.lines] + [d.text for share in shares for d in share]
+    tokenizer = train_tokenizer(texts, settings.vocab_size, settings.merges == "letters")
+    write_whole(file, tokenizer.to_str(pretty=False).encode())
+    return tokenizer
