@@ -1,7 +1,7 @@
 """Training on several processes, as torchrun starts them.
 
-Each takes its share of a batch's rows and holds, as the recipe's `parallel` says: with "data" the whole model, adding its
-gradients to the others'; with "expert" its share of the routed experts, tokens travelling to where their experts are; with
+Each takes its share of a batch's rows and holds what the recipe's `parallel` says: "data" the whole model, adding its
+gradients to the others'; "expert" its share of the routed experts, tokens travelling to where their experts are;
 "sharded" its share of every tensor (FSDP2), for models that one process could not hold. Losses are normalised over the
 whole batch, so the sums are those of one process up to the rounding of float32.
 """
@@ -23,7 +23,7 @@ from torch.distributed.nn.functional import all_to_all_single
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mmoe_embed.errors import ToolkitError
-from mmoe_embed.model import MoeModel, RoutedExperts
+from mmoe_embed.model import Attention, Moe, MoeModel, RoutedExperts
 from mmoe_embed.train.data import Batch
 from mmoe_embed.train.recipe import Parallel
 
@@ -79,10 +79,11 @@ class Ranks:
         if self.size == 1:
             return
         if self.parallel == "sharded":
-            for layer in model.layers:
-                for part in (layer.attn, layer.moe):
-                    fully_shard(part).set_gradient_divide_factor(1.0)
-            fully_shard(model).set_gradient_divide_factor(1.0)
+            parts = [part for part in model.modules() if isinstance(part, Attention | Moe)]
+            for part in (*parts, model):
+                sharded = fully_shard(part)
+                sharded.set_gradient_divide_factor(1.0)
+                sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
         elif self.parallel == "expert":
             self._split_experts(model)
 
