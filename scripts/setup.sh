@@ -35,7 +35,7 @@ fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check "torch>=2.13,<2.14"
 # the build backend and its tools in the environment itself, so that nothing is built in isolation twice
 "$venv/bin/pip" install --quiet --disable-pip-version-check "scikit-build-core>=0.10" cmake ninja
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --editable ".[train,zig,dev]"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --editable ".[train,datasets,zig,dev]"
 # ExecuTorch without what only Apple's and other backends need (0.2 GB instead of 0.6): the phone extra takes it whole
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
     "executorch==1.5.1" "torchao==0.18.0" "flatbuffers==25.12.19" "ruamel.yaml==0.19.1" "tabulate==0.10.0"

@@ -40,7 +40,7 @@ METRICS = (
     "stage", "step", "loss", "z_loss", "gradient_norm", "learning_rate", "largest_load",
     "source", "held_out_loss", "bits_per_byte", "exact_match",
 )  # fmt: skip
-_HELD_OUT_TOKENS = 1 << 18  # a source's evaluation looks at no more
+_HELD_OUT_TOKENS = 1 << 16  # a source's evaluation looks at no more
 
 
 class RunInterruptedError(ToolkitError):
