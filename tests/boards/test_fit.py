@@ -55,7 +55,9 @@ def test_fit_boards_takes_int4_where_int8_is_too_large(tmp_path: Path) -> None:
 def test_fit_boards_survives_a_bad_board(checkpoint: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('schema = 1\nname = "bad"\n')
-    fits = fit_boards(load_checkpoint(checkpoint), [str(bad), "no_such_board", "qemu_mps2_an386"], "auto", PlanRequest())
+    fits = fit_boards(
+        load_checkpoint(checkpoint), [str(bad), "no_such_board", "qemu_mps2_an386"], "auto", PlanRequest()
+    )
     assert [fit.fits for fit in fits] == [False, False, True]
     assert "missing" in fits[0].reason
     assert "bad.toml" in fits[0].reason

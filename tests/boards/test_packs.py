@@ -98,7 +98,12 @@ def build_flm(description: bytes, section: str = "DevDscr") -> bytes:
         struct.pack("<10I", 2 + len(section), 3, 0, 0, at + len(description), len(names), 0, 0, 1, 0),
     ]
     ident = b"\x7fELF\x01\x01\x01" + bytes(9)
-    return ident + struct.pack("<HHIIIIIHHHHHH", 1, 40, 1, 0, 0, sections, 0, 52, 0, 0, 40, 3, 2) + body + b"".join(headers)
+    return (
+        ident
+        + struct.pack("<HHIIIIIHHHHHH", 1, 40, 1, 0, 0, sections, 0, 52, 0, 0, 40, 3, 2)
+        + body
+        + b"".join(headers)
+    )
 
 
 @pytest.fixture

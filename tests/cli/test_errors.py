@@ -12,9 +12,7 @@ import pytest
 from random_model import small_config, write_checkpoint
 
 
-def run_cli(
-    *arguments: object, timeout_s: float = 120, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def run_cli(*arguments: object, timeout_s: float = 120, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run mmoe-embed as its own process."""
     command = [sys.executable, "-c", "from mmoe_embed.cli import main; main()", *map(str, arguments)]
     return subprocess.run(
@@ -49,9 +47,17 @@ def test_help_lists_every_verb() -> None:
             ["unknown board 'qemu_mps2_an368'", "qemu_mps2_an386"],
         ),
         (("plan", "{tmp}/nowhere", "--board", "host_x86_64"), 1, ["is not a checkpoint: no such folder"]),
-        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "8K"), 3, ["B over)", "try: --scheme int4 --sram"]),
+        (
+            ("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "8K"),
+            3,
+            ["B over)", "try: --scheme int4 --sram"],
+        ),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "lots"), 2, ["128K"]),
-        (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "100M"), 2, ["more than qemu_mps2_an386 has"]),
+        (
+            ("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--sram", "100M"),
+            2,
+            ["more than qemu_mps2_an386 has"],
+        ),
         (("plan", "{checkpoint}", "--board", "qemu_mps2_an386", "--expert-slots", "1"), 2, ["too few"]),
         (("build", "{checkpoint}", "--board", "host_x86_64"), 2, ["--output"]),
         (("build", "{checkpoint}", "--board", "host_x86_64", "-o", "{checkpoint}/config.json"), 2, ["is a file"]),

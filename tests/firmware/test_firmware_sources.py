@@ -148,8 +148,11 @@ def test_stack_bound_follows_veneers_and_branches_into_functions(tmp_path: Path)
         ("int outer(int n) { return n ? outer(n - 1) * n : 1; } int inner(int n) { return outer(n); }", "recursion"),
         ("int outer(int n) { volatile char a[n]; a[0] = 1; return a[n / 2]; }", "not bounded"),
         ("void outer(void (*f)(void)) { f(); f(); }", "through a pointer"),
-        ('__asm__(".section .text.x,\\"ax\\"\\n.thumb\\n.global bare\\nbare: push {r4}\\nb .");'
-         'void bare(void); void outer(void) { bare(); __asm__ volatile(""); }', "calls 0x[0-9a-f]+, where no function"),
+        (
+            '__asm__(".section .text.x,\\"ax\\"\\n.thumb\\n.global bare\\nbare: push {r4}\\nb .");'
+            'void bare(void); void outer(void) { bare(); __asm__ volatile(""); }',
+            "calls 0x[0-9a-f]+, where no function",
+        ),
     ],
 )
 def test_stack_without_a_bound_is_refused(tmp_path: Path, code: str, message: str) -> None:

@@ -35,7 +35,9 @@ def reflect(value: int, bits: int) -> int:
 
 def combine(goal: int, far: int) -> tuple[int, int]:
     """(u, v) of degree below 16 with u + x^far v = goal mod P, reflected."""
-    basis: list[tuple[int, int]] = []  # (value with a leading bit that no later one has, which of the 32 powers make it)
+    basis: list[
+        tuple[int, int]
+    ] = []  # (value with a leading bit that no later one has, which of the 32 powers make it)
     for i, value in enumerate([*(power(i) for i in range(16)), *(power(far + i) for i in range(16))]):
         reduced, made_of = value, 1 << i
         for other, other_made_of in basis:

@@ -250,9 +250,7 @@ def test_attention_random(kernels, kv_heads, group, half, context, qk_norm, kind
     for position in range(context):
         qkv = floats(rng, (heads + 2 * kv_heads) * dim, kind) * F(3)
         buffer, out = aligned_copy(qkv), aligned(heads * dim)
-        status = kernels.mmoe_attention_s8(
-            ctypes.byref(shape), at(buffer), at(cache), position, at(out), at(scratch)
-        )
+        status = kernels.mmoe_attention_s8(ctypes.byref(shape), at(buffer), at(cache), position, at(out), at(scratch))
         assert status == 0
         rotation = (table.reshape(context, half)[position] for table in (cosine, sine))
         same_bits(out, expected.step(qkv, *rotation))

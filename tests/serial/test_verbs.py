@@ -54,18 +54,14 @@ def test_run_pipe_one_answer_a_line(board: FakeBoard, build: Path, run: Run, mon
     assert "line 3: prompt failed on the board" in err.replace("\n", " ")
 
 
-def test_run_pipe_without_a_prompt(
-    board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_pipe_without_a_prompt(board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, b"\n  \n")
     code, out, err = run("run", str(build), "--port", board.url)
     assert (code, out) == (2, "")
     assert "no prompt on standard input" in err
 
 
-def test_run_pipe_that_is_not_text(
-    board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_pipe_that_is_not_text(board: FakeBoard, build: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, b"abc\nh\xe9llo\n")
     code, out, err = run("run", str(build), "--port", board.url)
     assert (code, out) == (2, "cba\n")

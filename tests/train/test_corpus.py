@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="needs PyTorch (the train extra)")
 
 import torch
+from random_model import small_config
 
 from mmoe_embed.config import GenerationConfig
 from mmoe_embed.errors import ToolkitError
@@ -19,7 +20,6 @@ from mmoe_embed.train.documents import read_documents
 from mmoe_embed.train.loop import train_recipe
 from mmoe_embed.train.recipe import SourceSettings, load_recipe
 from mmoe_embed.train.tokenizer import train_tokenizer
-from random_model import small_config
 
 pytestmark = pytest.mark.torch
 FRAME = GenerationConfig(prefix_tokens=[0], suffix_tokens=[1], stop_token=2, max_new_tokens=8)

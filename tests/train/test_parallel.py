@@ -10,21 +10,38 @@ import pytest
 
 pytest.importorskip("torch", reason="needs PyTorch (the train extra)")
 
+from random_model import small_config
+
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.model import MoeModel
 from mmoe_embed.train.loop import train_recipe
 from mmoe_embed.train.parallel import Ranks
-from random_model import small_config
 
 pytestmark = pytest.mark.torch
+KINDS = ["data", "expert", "sharded"]
+KILLED = """
+import os, pathlib, sys
+import mmoe_embed.train.loop as loop
+save = loop.save_state
+def save_and_die(file, state):
+    save(file, state)
+    if state.step == 3:
+        os._exit(9)
+loop.save_state = save_and_die
+loop.train_recipe(*map(pathlib.Path, sys.argv[1:]))
+"""
 
 
-def _torchrun(recipe: Path, output: Path, *more: str) -> None:
+def _torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = ["-m", "mmoe_embed", "train", str(recipe), "-o", str(output), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run([*command, *script], env=environment, capture_output=True, text=True, timeout=300)
+    command += map(str, arguments)
+    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def _train(recipe: Path, output: Path, *more: str) -> None:
+    done = _torchrun("-m", "mmoe_embed", "train", recipe, "-o", output, *more)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -37,11 +54,11 @@ def _losses(output: Path) -> dict[str, list[float]]:
     return result
 
 
-@pytest.mark.parametrize("parallel", ["data", "expert", "sharded"])
+@pytest.mark.parametrize("parallel", KINDS)
 def test_two_processes_have_the_losses_of_one(recipe: Path, tmp_path: Path, parallel: str) -> None:
     recipe.write_text(f'parallel = "{parallel}"\n' + recipe.read_text("utf-8"), "utf-8")
     train_recipe(recipe, tmp_path / "one")
-    _torchrun(recipe, tmp_path / "two")
+    _train(recipe, tmp_path / "two")
     one, two = _losses(tmp_path / "one"), _losses(tmp_path / "two")
     assert one["pre-train"] == pytest.approx(two["pre-train"], abs=1.5e-5)  # printed to 1e-5
     # rounding to integers jumps: a weight on an edge may fall to the other side
@@ -51,28 +68,17 @@ def test_two_processes_have_the_losses_of_one(recipe: Path, tmp_path: Path, para
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["data", "expert", "sharded"])
+@pytest.mark.parametrize("parallel", KINDS)
 def test_two_processes_resume_to_the_same_bits(recipe: Path, tmp_path: Path, parallel: str) -> None:
     text = f'parallel = "{parallel}"\n' + recipe.read_text("utf-8").replace("save_every = 4", "save_every = 3")
     recipe.write_text(text, "utf-8")
-    _torchrun(recipe, tmp_path / "whole")
-    kept = tmp_path / "parts" / "state.pt"
-    kept.parent.mkdir()
-    code = (
-        "import sys, os, pathlib, mmoe_embed.train.loop as l; save = l.save_state\n"
-        "def stop(file, state): save(file, state); state.step == 3 and os._exit(9)\n"
-        "l.save_state = stop; l.train_recipe(*map(pathlib.Path, sys.argv[1:]))"
-    )
-    (tmp_path / "killed.py").write_text(code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    arguments = [str(tmp_path / "killed.py"), str(recipe), str(kept.parent)]
-    assert subprocess.run([*command, *arguments], env=environment, capture_output=True, timeout=300).returncode
-    assert kept.is_file()
-    _torchrun(recipe, kept.parent, "--resume")
-    assert [(tmp_path / p / "checkpoint" / "model.safetensors").read_bytes() for p in ("whole", "parts")].count(
-        (tmp_path / "whole" / "checkpoint" / "model.safetensors").read_bytes()
-    ) == 2
+    _train(recipe, tmp_path / "whole")
+    (tmp_path / "killed.py").write_text(KILLED)
+    assert _torchrun(tmp_path / "killed.py", recipe, tmp_path / "parts").returncode
+    assert (tmp_path / "parts" / "state.pt").is_file()
+    _train(recipe, tmp_path / "parts", "--resume")
+    whole, parts = ((tmp_path / p / "checkpoint" / "model.safetensors").read_bytes() for p in ("whole", "parts"))
+    assert whole == parts
 
 
 def test_experts_that_cannot_be_shared_out_are_refused() -> None:

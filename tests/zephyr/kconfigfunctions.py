@@ -28,7 +28,11 @@ def _parent(_kconf: Any, _name: str, path: str) -> str:
 
 def _has_compat(_kconf: Any, _name: str, path: str, compat: str) -> str:
     node = _node(path)
-    return "y" if node is not None and "compatible" in node.props and compat in node.props["compatible"].to_strings() else "n"
+    return (
+        "y"
+        if node is not None and "compatible" in node.props and compat in node.props["compatible"].to_strings()
+        else "n"
+    )
 
 
 functions = {

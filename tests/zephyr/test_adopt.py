@@ -73,8 +73,20 @@ def test_adopt_refuses_a_stack_that_is_too_small(checkpoint: Path, tmp_path: Pat
         "void mmoe_port_write(void *p) { (*(void (**)(void))p)(); }\n"  # a driver's pointer: not followed
         "int main(void) { mmoe_main_receive(); return id[0]; }\n"
     )
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m3", "-g", "-O1"]
-    subprocess.run([*command, "-nostdlib", "-fno-inline", "-Wl,-e,main", "deep.c", "-o", "deep.elf"], cwd=tmp_path, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        "thumb-freestanding-eabi",
+        "-mcpu=cortex_m3",
+        "-g",
+        "-O1",
+    ]
+    subprocess.run(
+        [*command, "-nostdlib", "-fno-inline", "-Wl,-e,main", "deep.c", "-o", "deep.elf"], cwd=tmp_path, check=True
+    )
     with pytest.raises(FitError, match=r"it needs 40\d\d B and 512 B for the system's .* has 4096 B \(4\d\d B over\)"):
         adopt_image(tmp_path, tmp_path / "deep.elf")
 
@@ -107,9 +119,7 @@ def test_depfile_names_the_checkpoint_the_sources_and_this_package(tmp_path: Pat
     assert "is up to date" in done.stdout + done.stderr or "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_plan_counts_the_ram_of_the_rest_of_the_firmware(
-    checkpoint: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plan_counts_the_ram_of_the_rest_of_the_firmware(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     used = []
     for options in ([], ["--other-ram", "10000"]):
         with pytest.raises(SystemExit):

@@ -70,7 +70,11 @@ def test_describe_board_gives_a_valid_board_file(tmp_path: Path) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547))
     text = describe_board(tree, CONFIG, "mps3/corstone300/an547", "b", "mps3-an547")
     board = parse_board(text, Path("b.toml"))
-    assert (board.core.core, board.core.fpu, board.core.isa) == ("cortex-m55", "fpv5-d16", ["dsp", "mve", "mve-fp", "lob"])
+    assert (board.core.core, board.core.fpu, board.core.isa) == (
+        "cortex-m55",
+        "fpv5-d16",
+        ["dsp", "mve", "mve-fp", "lob"],
+    )
     assert board.clock.systick_hz == 25_000_000
     assert board.runner.qemu is not None
     assert board.runner.qemu.machine == "mps3-an547"
@@ -110,7 +114,10 @@ def test_compare_memories_names_both_sides(tmp_path: Path, old: str, new: str, s
     [
         ("/dts-v1/;\n/ { x = <1> };\n", "not a devicetree"),
         (trees.AN547.replace("zephyr,sram = &dtcm;", ""), "chooses no zephyr,sram"),
-        (trees.AN547.replace("zephyr,sram = &dtcm;", "zephyr,sram = &cpu;").replace("cpus {", "cpu: cpus {"), "has no reg"),
+        (
+            trees.AN547.replace("zephyr,sram = &dtcm;", "zephyr,sram = &cpu;").replace("cpus {", "cpu: cpus {"),
+            "has no reg",
+        ),
         (trees.AN547.replace("arm,cortex-m55", "riscv"), "names no Cortex-M core"),
     ],
 )

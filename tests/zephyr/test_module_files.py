@@ -96,13 +96,23 @@ def configure(folder: Path, tree: str, *settings: str) -> dict[str, str]:
         "import kconfiglib, sys; k = kconfiglib.Kconfig('Kconfig', warn_to_stderr=False); k.load_config('prj.conf');"
         "k.write_config('.config'); print(chr(10).join(k.warnings))"
     )
-    environment = dict(os.environ) | {"MMOE_TEST_DTS": str(folder / "zephyr.dts"), "PYTHONPATH": str(Path(__file__).parent)}
+    environment = dict(os.environ) | {
+        "MMOE_TEST_DTS": str(folder / "zephyr.dts"),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stdout.strip(), done.stdout
-    lines = [line.partition("=") for line in (folder / ".config").read_text().splitlines() if line.startswith("CONFIG_")]
+    lines = [
+        line.partition("=") for line in (folder / ".config").read_text().splitlines() if line.startswith("CONFIG_")
+    ]
     return {name.removeprefix("CONFIG_"): value for name, _, value in lines}
 
 

@@ -83,7 +83,9 @@ def test_west_plan_reads_the_devicetree_of_a_build(workspace: Path, checkpoint: 
     (tmp_path / "zephyr").mkdir()
     (tmp_path / "zephyr" / "zephyr.dts").write_text(trees.AN547.replace("0x30000000 0x80000", "0x30000000 0x20000"))
     (tmp_path / "zephyr" / ".config").write_text("CONFIG_MMOE_EMBED_OTHER_RAM_BYTES=20000\n")
-    done = west(workspace, "mmoe-plan", "-d", tmp_path, "-b", "mps3/corstone300/an547", checkpoint, "--expert-slots", "4")
+    done = west(
+        workspace, "mmoe-plan", "-d", tmp_path, "-b", "mps3/corstone300/an547", checkpoint, "--expert-slots", "4"
+    )
     assert done.returncode == 0, done.stderr
     assert "qemu_mps3_an547.toml: dtcm has 524288 B there (393216 B more)" in done.stdout
     assert "4 slots" in done.stdout

@@ -70,8 +70,9 @@ SPI_FLASH = """
 """
 
 # As ONE_FLASH, but the partition is the simulator's
-SIMULATOR = SPI_FLASH.replace('"jedec,spi-nor"', '"soc-nv-flash"').replace(
-    "spi@40000000 {", 'simulator { compatible = "zephyr,sim-flash";'
-).replace("#size-cells = <0>; reg = <0x40000000 0x1000>;", "#size-cells = <1>;").replace(
-    "reg = <0>; size = <0x4000000>;", "reg = <0x0 0x400000>;"
+SIMULATOR = (
+    SPI_FLASH.replace('"jedec,spi-nor"', '"soc-nv-flash"')
+    .replace("spi@40000000 {", 'simulator { compatible = "zephyr,sim-flash";')
+    .replace("#size-cells = <0>; reg = <0x40000000 0x1000>;", "#size-cells = <1>;")
+    .replace("reg = <0>; size = <0x4000000>;", "reg = <0x0 0x400000>;")
 )
