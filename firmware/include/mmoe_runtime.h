@@ -94,6 +94,7 @@ typedef struct {
     const uint8_t *expert_place;         /* mmoe_place, (layers * experts); NULL: all are MMOE_PLACE_CACHED */
     const uint16_t *first_slot;          /* (layers + 1): slots of layer l are first_slot[l]..first_slot[l + 1] - 1; NULL: shared */
     uint16_t prefetch;                   /* experts of the next layer that are loaded ahead, <= top_k */
+    float cache_margin;                  /* how much a decode step favours experts in slots (SPEC.md 7.3); 0: not at all */
     const uint8_t *expert_image;         /* NULL when dense, or when only the port can read it */
     mmoe_page_matrix expert_gate_up, expert_down; /* the same in every expert */
     uint16_t op_count;
@@ -133,6 +134,7 @@ struct mmoe_runtime {
     uint32_t fed;
     uint32_t rows;     /* tokens that the operations of a pass work on: row i of a buffer is token i */
     uint8_t head;      /* 1: this pass ends with logits of its last token */
+    uint8_t decode;    /* 1: the next pass is a decode step, its token no part of a prompt */
     mmoe_statistics statistics;
     /* per operation, (op_count) */
     uint64_t *op_ticks;
@@ -171,7 +173,8 @@ void mmoe_reset(mmoe_runtime *rt);              /* position 0 */
 mmoe_status mmoe_feed(mmoe_runtime *rt, uint32_t token);
 /* Runs what waits, at least one token; logits of the last one in the arena. */
 mmoe_status mmoe_finish(mmoe_runtime *rt);
-mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token); /* one decode step: feed and finish */
+/* One decode step: feeds a token that is no part of a prompt, and finishes. Where cache_margin is 0 that makes no difference. */
+mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token);
 const float *mmoe_logits(const mmoe_runtime *rt);        /* (vocab_size) */
 
 /* The firmware itself: starts the model, then answers requests for ever. A port calls it when it can receive and send. */

@@ -138,6 +138,8 @@ void mmoe_pager_poll(void);
  * of its expert_bytes were taken is its CRC-32 known to be right: nothing made of a part may be used before. The page stays until
  * it is released. */
 mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **page);
+/* 1: the expert is in a slot, or being read into one. */
+int mmoe_pager_holds(uint16_t expert);
 void mmoe_pager_release(uint16_t expert);
 
 /* --- tokenizer.c (SPEC.md 4) --------------------------------------------------------------------------------------------- */

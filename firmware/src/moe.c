@@ -117,6 +117,16 @@ static void guess_next(const mmoe_model *model, const mmoe_moe *next, const floa
     mmoe_pager_want_later(number, model->prefetch);
 }
 
+/* The router's bias, more for experts in slots (SPEC.md 7.3): where the router will put score + bias */
+static const float *favour_loaded(const mmoe_model *model, const mmoe_moe *moe, const moe_scratch *s) {
+    float *bias = s->router + moe->experts;
+    for (uint32_t e = 0; e < moe->experts; e++) {
+        bias[e] = moe->router_bias[e];
+        if (mmoe_pager_holds((uint16_t)(moe->layer * moe->experts + e))) bias[e] += model->cache_margin;
+    }
+    return bias;
+}
+
 /* --- one token: experts that are loaded come first, each of the others while the next one loads ------------------------ */
 
 static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, const moe_scratch *s) {
@@ -125,8 +135,9 @@ static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, co
     float gate[MMOE_MAX_TOP_K], *sum = n;
     uint16_t number[MMOE_MAX_TOP_K]; /* of the chosen experts, in the image */
     if (top_k) {
-        mmoe_route_f32(n, moe->hidden, moe->router_weight, moe->router_bias, moe->experts, top_k, moe->scaling, chosen, gate,
-                       s->router);
+        const int favour = rt->decode && rt->model->cache_margin != 0.0f;
+        const float *bias = favour ? favour_loaded(rt->model, moe, s) : moe->router_bias;
+        mmoe_route_f32(n, moe->hidden, moe->router_weight, bias, moe->experts, top_k, moe->scaling, chosen, gate, s->router);
         for (uint32_t k = 0; k < top_k; k++) number[k] = (uint16_t)(moe->layer * moe->experts + chosen[k]);
         mmoe_pager_want(number, top_k, hit); /* the first miss loads from here on */
         if (rt->model->prefetch && moe->next) guess_next(rt->model, moe->next, n, s);

@@ -320,6 +320,10 @@ mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **pag
     return MMOE_OK;
 }
 
+int mmoe_pager_holds(uint16_t expert) {
+    return place_of(expert) != MMOE_PLACE_IN_PLACE && pager.memory->expert_slot[expert] != MMOE_NO_SLOT;
+}
+
 void mmoe_pager_release(uint16_t expert) {
     if (place_of(expert) != MMOE_PLACE_IN_PLACE) pager.memory->slot[pager.memory->expert_slot[expert]].needed = 0;
 }

@@ -117,7 +117,10 @@ mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done) {
     if (*done) return MMOE_OK;
     if (s->rt->position < model->context) {
         mmoe_status status = mmoe_feed(s->rt, *token);
-        if (status == MMOE_OK) status = finish(s);
+        if (status == MMOE_OK) {
+            s->rt->decode = 1;
+            status = finish(s);
+        }
         if (status != MMOE_OK) return status;
     } else {
         s->ended = 1; /* this token is still part of the answer, none can follow it */
@@ -155,8 +158,8 @@ static mmoe_status reset(mmoe_session *s, payload in) {
     return MMOE_OK;
 }
 
-/* Of step and prefill: one token or many */
-static mmoe_status take_tokens(mmoe_session *s, payload in) {
+/* Of step and prefill: one token, or those of a prompt */
+static mmoe_status take_tokens(mmoe_session *s, payload in, uint8_t decode) {
     if (in.length == 0 || in.length % 4) return MMOE_E_ARGUMENT;
     if (s->ready != MMOE_OK) return s->ready;
     s->generating = 0;
@@ -165,7 +168,10 @@ static mmoe_status take_tokens(mmoe_session *s, payload in) {
     mmoe_status status = MMOE_OK;
     s->rt->fed = 0;
     for (uint32_t at = 0; at < in.length && status == MMOE_OK; at += 4) status = mmoe_feed(s->rt, get_u32(in.data + at));
-    if (status == MMOE_OK) status = mmoe_finish(s->rt);
+    if (status == MMOE_OK) {
+        s->rt->decode = decode;
+        status = mmoe_finish(s->rt);
+    }
     const uint64_t ticks = mmoe_port_ticks() - start;
     if (status != MMOE_OK) return status;
     const float *logits = mmoe_logits(s->rt);
@@ -341,7 +347,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     switch (type) {
     case IDENTIFY: return identify(s);
     case RESET: return reset(s, in);
-    case STEP: return in.length == 4 ? take_tokens(s, in) : MMOE_E_ARGUMENT;
+    case STEP: return in.length == 4 ? take_tokens(s, in, 1) : MMOE_E_ARGUMENT;
     case LOGITS: return logits(s, in);
     case STATISTICS: return statistics(s);
     case PROFILE: return profile(s, in);
@@ -350,7 +356,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case NEXT: return next(s);
     case ROUTES: return routes(s);
     case LAYERS: return layers(s, in);
-    case PREFILL: return take_tokens(s, in);
+    case PREFILL: return take_tokens(s, in, 0);
     case TIMELINE: return timeline(s, in);
     case SAMPLING: return sampling(s, in);
     case SCORE: return score(s, in);

@@ -39,6 +39,7 @@ static __attribute__((noinline)) mmoe_status run_pass(mmoe_runtime *rt) {
     rt->op_started = mmoe_port_ticks();
     MMOE_NOTE_AT(rt->op_started, MMOE_EVENT_STEP, rt->position);
     const mmoe_status status = rt->model->pass(rt);
+    rt->decode = 0;
     if (status != MMOE_OK) return status;
     rt->position += count;
     rt->statistics.steps += count;
@@ -65,7 +66,9 @@ mmoe_status mmoe_finish(mmoe_runtime *rt) {
 mmoe_status mmoe_step(mmoe_runtime *rt, uint32_t token) {
     rt->fed = 0;
     const mmoe_status status = mmoe_feed(rt, token);
-    return status == MMOE_OK ? mmoe_finish(rt) : status;
+    if (status != MMOE_OK) return status;
+    rt->decode = 1;
+    return mmoe_finish(rt);
 }
 
 const float *mmoe_logits(const mmoe_runtime *rt) {

@@ -73,7 +73,7 @@ void mmoe_swiglu_f32(const float *gate_up, uint32_t n, float *h);
 void mmoe_accumulate_f32(const float *x, float gate, uint32_t n, float *y);
 
 /* Chooses top_k experts, SPEC.md 3.5 step 2.7. x (n) float; weight (experts, n); bias (experts).
- * expert: top_k chosen, rising; gate: their weights. scratch: 2 * experts floats. top_k <= 16. */
+ * expert: top_k chosen, rising; gate: their weights. scratch: 2 * experts floats; bias may be its second half. top_k <= 16. */
 void mmoe_route_f32(const float *x, uint32_t n, const float *weight, const float *bias, uint32_t experts, uint32_t top_k,
                     float scaling, uint8_t *expert, float *gate, float *scratch);
 

@@ -1,6 +1,7 @@
 """The firmware as a program: the golden's bits over the real protocol, and what happens when things are wrong."""
 
 import contextlib
+import dataclasses
 import math
 import re
 import shutil
@@ -20,6 +21,7 @@ from images import build_host
 
 from mmoe_embed.golden import Golden
 from mmoe_embed.paging.placement import Placement
+from mmoe_embed.paging.slots import Slots
 from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.client import BoardClient, StatusError
 from mmoe_embed.serial.frames import Frame, FrameReader, encode_frame
@@ -123,6 +125,67 @@ def test_placement_of_experts_changes_no_bit(models: Models, what: str) -> None:
             assert 0 < statistics.prefetch_used <= statistics.prefetched
         else:
             assert statistics.prefetched == 0
+
+
+# slots, policy, placement, chunk: of cache-aware routing
+AWARE = {
+    "wait": (4, "wait", Placement(), 1),
+    "lfu, a chunk": (5, "lfu", Placement(), 7),
+    "slots of each layer": (7, "lru", Placement(layer_slots=(4, 3)), 32),
+    "all": (9, "wait", Placement(residents=(2, 7), in_place=(5, 6), layer_slots=(5, 4)), 4),
+}
+
+
+@pytest.mark.parametrize("what", AWARE)
+def test_cache_aware_routing_has_the_goldens_bits(models: Models, what: str) -> None:
+    """Steps, pieces of prompts of any length and whole answers, the slots warm from one to the next."""
+    slots, policy, placement, chunk = AWARE[what]
+    paging = dataclasses.replace(placement, cache_margin=0.1)
+    config = models.model().config
+    golden, plain = Golden(models.model(), Slots(config, slots, policy, paging, chunk)), Golden(models.model())
+    other_routes = 0
+    with client_of(models.host(slots, policy, paging=paging, chunk=chunk)) as client:
+        client.reset(empty_slots=True, clear_statistics=True)
+        for seed in range(3):
+            client.reset()
+            golden.reset()
+            plain.reset()
+            source = np.random.default_rng(seed)
+            left = CONTEXT
+            while left:
+                piece = source.integers(300, size=min(left, int(source.integers(1, 12)))).tolist()
+                left -= len(piece)
+                if source.random() < 0.5:
+                    assert client.checked_logits(client.prefill(piece)).tobytes() == golden.prefill(piece).tobytes()
+                    plain.prefill(piece)
+                    continue
+                for token in piece:
+                    expected, _ = golden.step(token), plain.step(token)
+                    assert client.checked_logits(client.step(token)).tobytes() == expected.tobytes()
+                    assert (client.routes().experts == golden.routes).all()
+                    other_routes += int((golden.routes != plain.routes).any())
+            for text in TEXTS:
+                assert [token.token for token in client.stream(text)] == list(golden.stream(text))
+    assert other_routes > 10
+
+
+def test_cache_aware_routing_favours_only_experts_within_the_margin(models: Models) -> None:
+    """With a margin of 1 whatever is loaded wins; with a tiny one the bits are those without any."""
+    model = models.model()
+    plain, expected = Golden(model), []
+    for token in random_tokens(20):
+        expected.append(plain.step(token).tobytes())
+    for margin, same in ((1e-6, True), (1.0, False)):
+        paging = Placement(cache_margin=margin)
+        golden = Golden(model, Slots(model.config, 6, "wait", paging, 1))
+        with client_of(models.host(6, "wait", paging=paging, chunk=1)) as client:
+            client.reset(empty_slots=True, clear_statistics=True)
+            for token, bits in zip(random_tokens(20), expected, strict=True):
+                logits = client.checked_logits(client.step(token)).tobytes()
+                assert logits == golden.step(token).tobytes()
+                assert not same or logits == bits
+            if not same:  # what the first tokens loaded is all that is ever used
+                assert client.statistics().misses <= 6
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 32])

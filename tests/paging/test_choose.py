@@ -1,11 +1,10 @@
 """What a plan decides about experts from a trace, and how its promise is held against the board."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from paging.conftest import SLOTS
+from paging.conftest import SLOTS, copy_objects
 from paging.synthetic import EXPERTS, KINDS, LAYERS, TOP_K, loop, phases, route, zipf
 
 from mmoe_embed.board import load_board
@@ -111,7 +110,8 @@ STATISTICS = Statistics(100, 600, 400, 0, 400 * 64, 5000, 0, 0, 0, 0, 8000, 100,
 @pytest.mark.parametrize(("promised", "warns"), [(0.6, False), (0.56, False), (0.66, False), (0.5, True), (0.7, True)])
 def test_promise_warns_past_ten_percent(promised: float, warns: bool) -> None:
     promise = {"hit_rate": promised, "misses_per_token": 4.0, "stall_us_per_token": 60.0, "trace": "day.csv"}
-    report = compare_promise({"expert_mode": "paged", "promise": promise}, STATISTICS, 0, 1_000_000)
+    plan = {"expert_mode": "paged", "promise": promise, "paging": {"cache_margin": 0.0}}
+    report = compare_promise(plan, STATISTICS, 0, 1_000_000)
     assert report is not None
     assert (report.hit_rate, report.misses_per_token, report.stall_us_per_token) == (0.6, 4.0, 50.0)
     assert bool(report.warning) == warns
@@ -119,8 +119,21 @@ def test_promise_warns_past_ten_percent(promised: float, warns: bool) -> None:
     assert "60 us at most" in report.summary()
 
 
+def test_promise_of_plain_routing_may_be_exceeded_by_cache_aware_routing() -> None:
+    for promised, warns in ((0.5, False), (0.7, True)):
+        plan = {
+            "expert_mode": "paged",
+            "promise": {"hit_rate": promised, "trace": "t"},
+            "paging": {"cache_margin": 0.1},
+        }
+        report = compare_promise(plan, STATISTICS, 0, 1_000_000)
+        assert report is not None
+        assert bool(report.warning) == warns
+
+
 def test_promise_does_not_count_uses_in_place_as_hits() -> None:
-    report = compare_promise({"expert_mode": "paged", "promise": None}, STATISTICS, 100, 1_000_000)
+    plan = {"expert_mode": "paged", "promise": None, "paging": {"cache_margin": 0.0}}
+    report = compare_promise(plan, STATISTICS, 100, 1_000_000)
     assert report is not None
     assert report.hit_rate == 0.5
     assert compare_promise({"expert_mode": "resident"}, STATISTICS, 0, 1) is None
@@ -134,7 +147,7 @@ def planned_build(paged_build: BuildFolder, tmp_path_factory: pytest.TempPathFac
     with pytest.raises(SystemExit) as stopped:
         main(["trace", str(paged_build.path), "-o", str(trace)])
     assert stopped.value.code == 0
-    shutil.copytree(paged_build.path, build)  # its objects are used again
+    copy_objects(paged_build, build)
     request = PlanRequest(expert_slots=SLOTS, workload=read_workload(trace))
     source = Path(__file__).resolve().parents[2] / "examples/watch"
     return build_firmware(BuildRequest(source, "host_x86_64", build, "int4", request))

@@ -22,11 +22,13 @@ BANNER = b"m-timestamp-mode-performance\r\nm-lap-us-12\r\nm-init-done\r\nm-ready
 class FakeModel:
     """Logits that depend on every token since the reset; stands in for the golden and for the board's model."""
 
+    slots = None  # its routing does not look at them
+
     def __init__(self, vocab_size: int = 40, context: int = 24, layers: int = 2, top_k: int = 3) -> None:
         self.vocab_size, self.context, self.layers, self.top_k = vocab_size, context, layers, top_k
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, *, empty_slots: bool = False) -> None:
         self.history: list[int] = []
         self.routes = np.zeros((self.layers, self.top_k), np.uint8)
 
@@ -35,6 +37,9 @@ class FakeModel:
         source = np.random.default_rng(self.history)
         self.routes = np.sort(source.integers(0, 8, (self.layers, self.top_k), dtype=np.uint8))
         return source.standard_normal(self.vocab_size).astype(np.float32)
+
+    def prefill(self, tokens: list[int]) -> NDArray[np.float32]:
+        return [self.step(token) for token in tokens][-1]
 
 
 class FakeBoard:

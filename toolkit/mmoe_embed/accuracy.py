@@ -24,6 +24,9 @@ _CONTEXT_STATUS = -2
 class Board(Protocol):
     """What is asked: `BoardClient` over a port, or `GoldenBoard` on this machine."""
 
+    def reset(self, *, empty_slots: bool = False) -> object:
+        """Empty the context, and the expert slots on demand."""
+
     def prompt(self, text: str) -> int:
         """Start a request."""
 
@@ -148,6 +151,7 @@ def measure_accuracy(
     results: ResultsFile,
     *,
     limit: int | None = None,
+    empty_slots: bool = False,
     on_answer: Callable[[Accuracy], None] = lambda _: None,
 ) -> Accuracy:
     """Ask the board every prompt that has no answer yet.
@@ -158,6 +162,7 @@ def measure_accuracy(
         dataset: JSON lines of prompt and completion.
         results: answers of earlier runs; new ones are added.
         limit: only the first so many lines.
+        empty_slots: before each request: where routing looks at them, its answer is then a function of the request.
         on_answer: called after each answer with the state so far.
 
     Raises:
@@ -168,19 +173,20 @@ def measure_accuracy(
     for line, (prompt, expected) in enumerate(pairs):
         if line not in results.answers:
             target = [*tokens.encode(expected), model.generation.stop_token]
-            results.append(_ask(board, Answer(line, prompt, expected, "", correct=False, tokens=len(target)), target))
+            question = Answer(line, prompt, expected, "", correct=False, tokens=len(target))
+            results.append(_ask(board, question, target, empty_slots))
             on_answer(_sum_up(results, pairs))
     return _sum_up(results, pairs)
 
 
-def _ask(board: Board, question: Answer, target: Sequence[int]) -> Answer:
+def _ask(board: Board, question: Answer, target: Sequence[int], empty_slots: bool) -> Answer:
     """The board's own answer, and how probable the expected one is.
 
     As long as the answer goes as expected, its own steps give the probabilities; from where it does not, the expected
     tokens are fed instead.
     """
     try:
-        board.prompt(question.prompt)
+        _start(board, question.prompt, empty_slots)
     except TextTooLongError as error:
         return dataclasses.replace(question, error=error.message)
     except StatusError as error:
@@ -199,7 +205,9 @@ def _ask(board: Board, question: Answer, target: Sequence[int]) -> Answer:
         text += token.text
     answer = text.decode("utf-8", "replace")
     try:
-        scores += _score_rest(board, question.prompt, target, len(scores))
+        if len(scores) < len(target):
+            _start(board, question.prompt, empty_slots)
+            scores += _score_rest(board, target, len(scores))
         total: float | None = math.fsum(scores)
     except StatusError as error:
         if error.status != _CONTEXT_STATUS:
@@ -209,11 +217,14 @@ def _ask(board: Board, question: Answer, target: Sequence[int]) -> Answer:
     return dataclasses.replace(question, answer=answer, correct=correct, log_probability=total)
 
 
-def _score_rest(board: Board, prompt: str, target: Sequence[int], known: int) -> list[float]:
-    """Log probabilities of target[known:] after the prompt and the tokens before."""
-    if known == len(target):
-        return []
+def _start(board: Board, prompt: str, empty_slots: bool) -> None:
+    if empty_slots:
+        board.reset(empty_slots=True)
     board.prompt(prompt)
+
+
+def _score_rest(board: Board, target: Sequence[int], known: int) -> list[float]:
+    """Log probabilities of target[known:] after a prompt that has just been taken and the tokens before."""
     scores = []
     for index, token in enumerate(target):
         if index >= known:

@@ -1,11 +1,12 @@
 """The golden: SPEC.md section 3 in numpy, written from the text and not from the C."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.paging.slots import Slots
 from mmoe_embed.quantized import Matrix, Quantized
 from mmoe_embed.sampling import Sampling, random_word
 from mmoe_embed.tokens import Tokens
@@ -135,18 +136,23 @@ class Golden:
         position: tokens taken so far.
         routes: uint8 (layers, top_k), the experts of the last step in rising order.
         gates: float32 (layers, top_k), what each of them counts.
+        slots: what the board's slots hold, where decode steps favour it (SPEC.md 7.3); None where they do not. They
+            outlast a sequence.
     """
 
-    def __init__(self, model: Quantized) -> None:
+    def __init__(self, model: Quantized, slots: Slots | None = None) -> None:
         self.model = model
+        self.slots = slots
         self.config = model.config
         self.tokens = Tokens(model.tokenizer)
         self._products = {name: _Product(matrix) for name, matrix in model.matrices.items()}
         self._eps = np.float32(self.config.rms_norm_eps)
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, *, empty_slots: bool = False) -> None:
         """Start a new sequence."""
+        if empty_slots and self.slots:
+            self.slots.empty()
         c = self.config
         cache = (c.num_hidden_layers, c.max_position_embeddings, c.num_key_value_heads, c.head_dim)
         self.position = 0
@@ -156,12 +162,33 @@ class Golden:
         self._key_scales, self._value_scales = np.zeros(cache[:3], np.float32), np.zeros(cache[:3], np.float32)
 
     def step(self, token: int) -> Floats:
-        """Take one token and return the float32 (vocabulary) logits of the next.
+        """Take one token that is no part of a prompt and return the float32 (vocabulary) logits of the next.
 
         Raises:
             ToolkitError: the context is full, or no such token.
             NumericError: an activation overflowed.
         """
+        if self.slots:
+            self.slots.begin_pass()
+        return self._run(token, self.slots)
+
+    def prefill(self, tokens: Sequence[int]) -> Floats:
+        """Take tokens of a prompt, at least one, and return the logits after the last.
+
+        Raises: as `step`.
+        """
+        chunk = self.slots.chunk if self.slots else len(tokens)
+        for first in range(0, len(tokens), chunk):
+            routes = []
+            for token in tokens[first : first + chunk]:
+                logits = self._run(token, None)
+                routes.append(self.routes.copy())
+            if self.slots:
+                self.slots.use_chunk(routes)
+        return logits
+
+    def _run(self, token: int, slots: Slots | None) -> Floats:
+        """One step; `slots` where its routing looks at them."""
         if self.position >= self.config.max_position_embeddings:
             raise ToolkitError(
                 f"the context of {self.config.max_position_embeddings} tokens is full", try_="start a new sequence"
@@ -176,7 +203,7 @@ class Golden:
                 normed = quantize(rms_norm(x, self._eps, floats[at + "attn_norm"]))
                 heads = self._attend(layer, self._products[at + "qkv"](normed))
                 x = x + self._products[at + "o"](quantize(heads))
-                x = x + self._mix_experts(layer, rms_norm(x, self._eps, floats[at + "moe_norm"]))
+                x = x + self._mix_experts(layer, rms_norm(x, self._eps, floats[at + "moe_norm"]), slots)
             logits = self._products["embed"](quantize(rms_norm(x, self._eps, floats["norm"])))
         self.position += 1
         return logits
@@ -214,7 +241,7 @@ class Golden:
         y = np.concatenate([low * cosine - high * sine, high * cosine + low * sine], axis=1)
         return rms_norm(y, self._eps) if self.config.qk_norm else y
 
-    def _mix_experts(self, layer: int, normed: Floats) -> Floats:
+    def _mix_experts(self, layer: int, normed: Floats, slots: Slots | None) -> Floats:
         c, at = self.config, f"layers.{layer}."
         x = quantize(normed)
         out = np.zeros(c.hidden_size, np.float32)
@@ -222,9 +249,13 @@ class Golden:
             out = self._feed_forward(at + "shared.", x)
         if c.num_experts:
             score = sigmoid(sum_lanes(self.model.floats[at + "router.weight"] * normed))
-            biased = score + self.model.floats[at + "router.bias"]
-            chosen = np.sort(np.argsort(-biased, kind="stable")[: c.num_experts_per_tok])
+            bias = self.model.floats[at + "router.bias"]
+            if slots:
+                bias = np.where(slots.held(layer), bias + slots.margin, bias)
+            chosen = np.sort(np.argsort(-(score + bias), kind="stable")[: c.num_experts_per_tok])
             self.routes[layer] = chosen
+            if slots:
+                slots.use_chosen(layer, chosen.tolist())
             total = np.add.accumulate(np.concatenate([np.zeros(1, np.float32), score[chosen]]))[-1]
             self.gates[layer] = (score[chosen] / total) * np.float32(c.routed_scaling_factor)
             for expert, gate in zip(chosen, self.gates[layer], strict=True):
@@ -259,8 +290,7 @@ class Golden:
         if not prompt:
             raise ToolkitError("the prompt is empty: no text, no prefix, no suffix", try_="give a text")
         self.reset()
-        for token in prompt:
-            logits = self.step(token)
+        logits = self.prefill(prompt)
         for _ in range(self.model.generation.max_new_tokens):
             token = choose_token(logits, self.position, sampling)
             if token == self.model.generation.stop_token:

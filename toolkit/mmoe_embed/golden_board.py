@@ -3,8 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.golden import Golden, exp, sum_lanes
+from mmoe_embed.paging.slots import slots_of_plan
+from mmoe_embed.quantized import load_quantized
 from mmoe_embed.serial.client import StatusError
 from mmoe_embed.serial.frames import MAX_BODY_BYTES
 from mmoe_embed.serial.replies import NextToken, Score
@@ -13,6 +16,16 @@ from mmoe_embed.tokens import build_tables
 _TEXT, _CONTEXT, _NO_PROMPT = -10, -2, -11
 _PIECE_BYTES = (MAX_BODY_BYTES - 8) // 2  # of text without a space, firmware/src/protocol.c
 _HERE = "the golden"
+
+
+def load_golden(build: BuildFolder) -> Golden:
+    """What a board that runs a build must compute.
+
+    Raises:
+        ToolkitError: its quantized model cannot be read.
+    """
+    model = load_quantized(build.quantized)
+    return Golden(model, slots_of_plan(build.plan, model.config))
 
 
 class GoldenBoard:
@@ -25,6 +38,10 @@ class GoldenBoard:
         self._generated = 0
         self._ended = False
 
+    def reset(self, *, empty_slots: bool = False) -> None:
+        """Empty the context, and the slots on demand."""
+        self.golden.reset(empty_slots=empty_slots)
+
     def prompt(self, text: str) -> int:
         """Start a request; returns how many tokens prefix, text and suffix are."""
         tokens = self.golden.prompt_tokens(text)
@@ -32,8 +49,7 @@ class GoldenBoard:
         if not 0 < len(tokens) <= self.golden.config.max_position_embeddings or longest > _PIECE_BYTES:
             raise StatusError(_TEXT, "prompt", _HERE)
         self.golden.reset()
-        for token in tokens:
-            self.step(token)
+        self._logits = self.golden.prefill(tokens)
         self._generated, self._ended = 0, False
         return len(tokens)
 

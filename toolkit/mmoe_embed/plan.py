@@ -292,6 +292,8 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     check_placement(choice.placement, config, slots, mapped=in_place)
     regions = place_image(board, pages.add_slots(parts, slots), advice)
     notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, choice.policy)
+    if margin := choice.placement.cache_margin:
+        notes.append(f"routing is cache-aware within {margin:g}; `mmoe-embed margins` measures the loss in perplexity")
     spans = graph.lifetimes()
     buffers = tuple(
         ArenaBuffer(
@@ -459,8 +461,7 @@ def _choose_paging(request: PlanRequest, config: ModelConfig, slots: int, cost: 
     count = config.num_hidden_layers * config.num_experts
     if request.workload is None or not 0 < slots < count:
         return Choice(request.policy or POLICIES[0], request.paging, None)
-    prefetch = request.paging.prefetch
-    return choose_placement(request.workload, config, slots, cost, policy=request.policy, prefetch=prefetch)
+    return choose_placement(request.workload, config, slots, cost, policy=request.policy, wanted=request.paging)
 
 
 def _note_cycle(slots: int, count: int, cycle: int, policy: str) -> list[str]:

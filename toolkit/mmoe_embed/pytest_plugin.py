@@ -57,10 +57,9 @@ class BoardUnderTest:
     @functools.cached_property
     def golden(self) -> "Golden":
         """What the board must compute."""
-        from mmoe_embed.golden import Golden
-        from mmoe_embed.quantized import load_quantized
+        from mmoe_embed.golden_board import load_golden
 
-        return Golden(load_quantized(self.build.quantized))
+        return load_golden(self.build)
 
     def ask(self, text: str) -> str:
         """The board's whole answer to a request."""

@@ -21,6 +21,7 @@ void mmoe_pager_empty(void) {}
 void mmoe_pager_begin_pass(void) {}
 void mmoe_pager_poll(void) {}
 void mmoe_pager_release(uint16_t expert) { (void)expert; }
+int mmoe_pager_holds(uint16_t expert) { return expert != MMOE_NO_SLOT; }
 
 void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit) {
     (void)expert;

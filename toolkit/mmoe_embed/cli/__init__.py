@@ -29,6 +29,7 @@ VERBS = {
     "doctor": "say what is installed, what is missing, and how to get it",
     "trace": "record which experts a board uses",
     "profile": "show what a board computed, read and waited for",
+    "margins": "measure what cache-aware routing costs and saves",
     "simulate": "replay a routing trace through the cache policies",
     "demo": "the whole road in one go: build, flash, validate, prompt",
 }

@@ -13,10 +13,8 @@ from mmoe_embed.build_folder import load_build
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.errors import UsageError
-from mmoe_embed.golden import Golden
-from mmoe_embed.golden_board import GoldenBoard
+from mmoe_embed.golden_board import GoldenBoard, load_golden
 from mmoe_embed.prompt import load_pairs
-from mmoe_embed.quantized import load_quantized
 
 _WRONG_SHOWN = 5
 _SECONDS_BETWEEN_LINES = {True: 0.5, False: 20.0}  # a terminal shows one line that changes, a log gets few
@@ -52,12 +50,20 @@ def command(
     if fresh:
         file.unlink(missing_ok=True)
     kept = ResultsFile(file, folder.build_id, dataset)
-    model = load_quantized(folder.quantized)
+    golden = load_golden(folder)
     with contextlib.ExitStack() as stack:
         board: Board
-        board = GoldenBoard(Golden(model)) if host else stack.enter_context(open_build(build, port, baud))[2]
+        board = GoldenBoard(golden) if host else stack.enter_context(open_build(build, port, baud))[2]
         progress = stack.enter_context(_show_progress(total, len(kept.answers)))
-        accuracy = measure_accuracy(board, model, dataset, kept, limit=limit, on_answer=progress.update)
+        accuracy = measure_accuracy(
+            board,
+            golden.model,
+            dataset,
+            kept,
+            limit=limit,
+            empty_slots=golden.slots is not None,
+            on_answer=progress.update,
+        )
     return Result(
         {
             "total": accuracy.total,

@@ -8,6 +8,7 @@ import rich_click as click
 
 from mmoe_embed.errors import UsageError
 from mmoe_embed.paging.choose import read_workload
+from mmoe_embed.paging.placement import Placement
 from mmoe_embed.plan import MAX_CHUNK, POLICIES, PlanRequest
 
 
@@ -78,6 +79,15 @@ plan_options = _stack(
         help="A routing trace of `mmoe-embed trace`: policy, residents and the like are chosen for it.",
     ),
     click.option(
+        "--cache-aware",
+        "cache_margin",
+        type=click.FloatRange(min=0, max=1),
+        default=0.0,
+        metavar="MARGIN",
+        help="Decode prefers experts in slots whose router score is within MARGIN of a better one; changes answers."
+        " `mmoe-embed margins` measures what it costs. Default: 0, off.",
+    ),
+    click.option(
         "--prefill-chunk",
         "chunk",
         type=click.IntRange(min=1, max=MAX_CHUNK),
@@ -119,9 +129,10 @@ other_ram_option = click.option(
 )
 
 
-def plan_request(workload: Path | None, **options: Any) -> PlanRequest:
+def plan_request(workload: Path | None, cache_margin: float, **options: Any) -> PlanRequest:
     """The planner's request from the plan options."""
-    return PlanRequest(**options, workload=read_workload(workload) if workload else None)
+    paging = Placement(cache_margin=cache_margin)
+    return PlanRequest(**options, paging=paging, workload=read_workload(workload) if workload else None)
 
 
 def check_output(path: Path) -> Path:

@@ -8,11 +8,10 @@ from mmoe_embed.build_folder import PROMPTS, load_build
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
 from mmoe_embed.cli.output import Result, progress_bar, verb
 from mmoe_embed.errors import UsageError
-from mmoe_embed.golden import Golden
+from mmoe_embed.golden_board import load_golden
 from mmoe_embed.paging.record import TraceFile, describe_trace, record_trace
 from mmoe_embed.paging.trace import Trace, read_trace
 from mmoe_embed.prompt import load_requests
-from mmoe_embed.quantized import load_quantized
 
 
 @verb("trace")
@@ -35,7 +34,7 @@ def command(
     if prompts is None and not file.is_file():
         raise UsageError("the build has no prompts of its own", try_="--prompts FILE")
     requests = load_requests(file)[:limit]
-    golden = Golden(load_quantized(folder.quantized))
+    golden = load_golden(folder)
     if not golden.config.num_experts:
         raise UsageError("the model has no experts to trace", at=str(folder.path))
     if fresh:

@@ -9,10 +9,10 @@ from mmoe_embed.cli.board_session import board_of, build_argument, flash_of, ope
 from mmoe_embed.cli.output import Result, progress_bar, verb
 from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
 from mmoe_embed.golden import Golden
+from mmoe_embed.golden_board import load_golden
 from mmoe_embed.graph import build_graph
 from mmoe_embed.junit import write_junit
 from mmoe_embed.prompt import describe_long_prompt, load_requests
-from mmoe_embed.quantized import load_quantized
 from mmoe_embed.report import render_page
 from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, draw_prompts, validate_board
 from mmoe_embed.validate_report import count_instructions, render_report
@@ -64,7 +64,7 @@ def _validate(
     build: Path, port: str | None, baud: int | None, prompts: Path | None, steps: int, seed: int
 ) -> tuple[Report, Golden]:
     folder = load_build(build)
-    golden = Golden(load_quantized(folder.quantized))
+    golden = load_golden(folder)
     if golden.model.model_id != folder.model_id:
         raise UsageError("the build's quantized model is not the one it was made from", try_="build again")
     own = folder.path / PROMPTS

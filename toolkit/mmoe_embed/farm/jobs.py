@@ -10,9 +10,8 @@ from mmoe_embed.board import load_board
 from mmoe_embed.build_folder import load_build
 from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
 from mmoe_embed.farm.lab import Lab, NoPlaceError
-from mmoe_embed.golden import Golden
+from mmoe_embed.golden_board import load_golden
 from mmoe_embed.graph import build_graph
-from mmoe_embed.quantized import load_quantized
 from mmoe_embed.runners import connect_board
 from mmoe_embed.validate import Report, draw_prompts, validate_board
 
@@ -123,7 +122,7 @@ class Farm:
 
     def _validate(self, job: Job, url: str) -> Report:
         build = load_build(job.build)
-        golden = Golden(load_quantized(build.quantized))
+        golden = load_golden(build)
         with connect_board(load_board(build.board), build, port=url) as client:
             identity = client.identify()
             prompts = draw_prompts(

@@ -12,7 +12,7 @@ from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import UsageError
 from mmoe_embed.paging.belady import BeladyCache
 from mmoe_embed.paging.placed import PlacedCache
-from mmoe_embed.paging.placement import CACHED, IN_PLACE, Placement
+from mmoe_embed.paging.placement import AS_IT_COMES, CACHED, IN_PLACE, Placement
 from mmoe_embed.paging.replay import RUNTIME_POLICIES, Batch, list_batches
 from mmoe_embed.paging.trace import Trace, read_trace
 
@@ -116,7 +116,7 @@ def choose_placement(
     cost: ExpertCost,
     *,
     policy: str | None = None,
-    prefetch: int = 0,
+    wanted: Placement = AS_IT_COMES,
 ) -> Choice:
     """Choose policy, residents, experts in place and the division of the slots.
 
@@ -130,7 +130,7 @@ def choose_placement(
         slots: in all, at least top-k + 1 and fewer than there are experts.
         cost: of reads and of use in place.
         policy: the user's; None tries all of the runtime.
-        prefetch: passed on.
+        wanted: its prefetch and cache margin are passed on.
 
     Raises:
         UsageError: the trace is of another model.
@@ -148,7 +148,7 @@ def choose_placement(
     ]
     enough = (1 + _LEAST_GAIN) * min(outcome.stall(cost) for _, _, outcome in candidates)
     name, plan, outcome = next(found for found in candidates if found[2].stall(cost) <= enough)
-    placement = dataclasses.replace(plan.make(whole), prefetch=prefetch)
+    placement = dataclasses.replace(plan.make(whole), prefetch=wanted.prefetch, cache_margin=wanted.cache_margin)
     cycle = config.num_hidden_layers * config.num_experts_per_tok
     promise = Promise(
         workload.name,

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
+
 from mmoe_embed.paging.cache import AgedLfuCache, Cache, LruCache
 from mmoe_embed.paging.placement import IN_PLACE, RESIDENT, Placement
 from mmoe_embed.paging.scores import WaitCache
@@ -28,6 +31,13 @@ class PlacedCache(Cache):
         pools = [make(count) for count in own] if own else [make(slots)]
         self._pool_of = [pools[layer if own else 0] for layer in range(layers)]
         self._pools = pools
+
+    def held(self, layer: int) -> npt.NDArray[np.bool_]:
+        """Which experts of a layer are in slots, bool (experts)."""
+        experts = len(self.resident) // len(self._pool_of)
+        rows = slice(layer * experts, (layer + 1) * experts)
+        own, shared = (np.frombuffer(held, np.uint8)[rows] for held in (self.resident, self._pool_of[layer].resident))
+        return (own | shared).astype(np.bool_)
 
     def access(self, layer: int, batch: list[int], starts_token: bool) -> None:
         """Residents load for good and leave the rest one slot less; the others go through the layer's pool."""

@@ -1,12 +1,14 @@
 """What a plan decides about experts beside the number of slots: residents, in place, slots a layer, flash order."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import UsageError
 
 CACHED, RESIDENT, IN_PLACE = range(3)  # mmoe_place in firmware/include/mmoe_runtime.h
+LEAST_MARGIN = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Placement:
         layer_slots: slots of each layer; empty shares all slots among the layers.
         flash_order: all experts in the order of their pages; empty is rising.
         prefetch: experts of the next layer that are guessed and loaded ahead.
+        cache_margin: how much a decode step favours experts in slots when it chooses (SPEC.md 7.3); 0: not at all.
     """
 
     residents: tuple[int, ...] = ()
@@ -26,6 +29,7 @@ class Placement:
     layer_slots: tuple[int, ...] = ()
     flash_order: tuple[int, ...] = ()
     prefetch: int = 0
+    cache_margin: float = 0.0
 
     def places(self, count: int) -> list[int]:
         """Where each of `count` experts is computed; empty when all are cached."""
@@ -40,6 +44,17 @@ class Placement:
     def first_slots(self) -> list[int]:
         """Number of each layer's first slot, and one behind the last; empty when slots are shared."""
         return [sum(self.layer_slots[:layer]) for layer in range(len(self.layer_slots) + 1)] if self.layer_slots else []
+
+
+AS_IT_COMES = Placement()
+
+
+def placement_of_plan(plan: Mapping[str, Any]) -> Placement:
+    """`paging` of plan.json."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in plan["paging"].items()
+    }
+    return Placement(**fields)
 
 
 def check_placement(placement: Placement, config: ModelConfig, slots: int, *, mapped: bool) -> None:
@@ -68,8 +83,25 @@ def check_placement(placement: Placement, config: ModelConfig, slots: int, *, ma
             f"prefetch of {placement.prefetch} experts: a token uses {config.num_experts_per_tok} in a layer",
             at="plan.json, paging",
         )
+    if placement.cache_margin:
+        _check_margin(placement, slots, count)
     if slots:
         _check_slots(placement, config, slots)
+
+
+def _check_margin(placement: Placement, slots: int, count: int) -> None:
+    if not LEAST_MARGIN <= placement.cache_margin <= 1:
+        raise UsageError(
+            f"a cache margin of {placement.cache_margin}: scores are 0..1", try_=f"{LEAST_MARGIN} to 1, or 0 for none"
+        )
+    if not 0 < slots < count:
+        what = "every expert has a slot" if slots else "experts take no slots"
+        raise UsageError(f"cache-aware routing has nothing to gain: {what}", try_="leave out --cache-aware")
+    if placement.prefetch:
+        raise UsageError(
+            "cache-aware routing and prefetch exclude each other: what is read ahead depends on time, routing must not",
+            try_="--cache-aware or --prefetch",
+        )
 
 
 def _check_numbers(name: str, experts: Sequence[int], count: int) -> None:

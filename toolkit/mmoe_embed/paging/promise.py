@@ -71,13 +71,14 @@ def compare_promise(
         statistics.misses / steps,
         promise.get("stall_us_per_token"),
         1e6 * statistics.stall_ticks / steps / tick_hz,
-        _warn(rate, promise),
+        _warn(rate, promise, more_is_planned=bool(plan["paging"]["cache_margin"])),
     )
 
 
-def _warn(rate: float, promise: Mapping[str, Any]) -> str:
+def _warn(rate: float, promise: Mapping[str, Any], *, more_is_planned: bool) -> str:
+    """`more_is_planned`: routing is cache-aware, which a promise from a trace of plain routing does not know."""
     promised = promise.get("hit_rate")
-    if promised is None or abs(rate - promised) <= TOLERANCE * promised:
+    if promised is None or abs(rate - promised) <= TOLERANCE * promised or (more_is_planned and rate > promised):
         return ""
     off = 100 * (rate - promised) / promised if promised else float("inf")
     return (

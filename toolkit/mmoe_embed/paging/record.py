@@ -118,6 +118,7 @@ def record_trace(
         DeviceError: the board fails; what was recorded is kept.
     """
     client.reset(empty_slots=True, clear_statistics=True)
+    golden.reset(empty_slots=True)
     for turn in range(trace.done, len(prompts)):
         steps = _run_prompt(client, golden, prompts[turn])
         trace.append(

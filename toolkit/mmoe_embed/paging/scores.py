@@ -34,6 +34,7 @@ class WaitCache(Cache):
         super().__init__(sizes, budget)
         self._per_layer = len(self.sizes) // layers
         self._clock = 0
+        self._turn = -1  # the layer whose turn it is, in this pass
         self._chances: Integers = np.zeros((layers, self._per_layer), np.int64)
         self._when: Integers = np.zeros((layers, self._per_layer), np.int64)  # last use
         self._keys: Integers = np.full((layers, self._per_layer), _GONE, np.int64)  # of what may be evicted
@@ -50,13 +51,19 @@ class WaitCache(Cache):
         row[here] = self._new_keys[here]
         self._worst[layer] = row.max()
 
+    def begin_token(self) -> None:
+        """No layer has had its turn."""
+        self._turn = -1
+
     def touch(self, layer: int, batch: list[int]) -> None:
-        """Let the layer's chances decay, count the uses, and take the batch out of the row."""
+        """Let the layer's chances decay at its turn, count the uses, and take the batch out of the row."""
         first = layer * self._per_layer
         columns = np.array(batch, np.int64) - first
         chances, when, row = self._chances[layer], self._when[layer], self._keys[layer]
-        chances -= chances >> self.DECAY_SHIFT
-        chances &= ~1
+        if layer != self._turn:  # else the layer goes on with more experts for a chunk of a prompt
+            chances -= chances >> self.DECAY_SHIFT
+            chances &= ~1
+            self._turn = layer
         chances[columns] += self.USE
         chances[columns] |= 1
         when[columns] = np.arange(self._clock, self._clock + len(batch))
