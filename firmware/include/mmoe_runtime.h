@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define MMOE_ABI 3 /* changes whenever an emitted file of an older version must not be built */
+#define MMOE_ABI 4 /* changes whenever an emitted file of an older version must not be built */
 
 /* One expert matrix inside a page: byte offsets from the start of the page (SPEC.md 6). */
 typedef struct {
@@ -198,6 +198,14 @@ int mmoe_port_read_done(void);
 uint32_t mmoe_port_read_progress(void);
 /* When the last read ended, in ticks: asked for once it is done. It may be earlier than read_done was asked. */
 uint64_t mmoe_port_read_ended(void);
+#ifdef MMOE_UPDATES
+/* Where the storage can be written, in builds whose experts can be replaced: called while no read is under way, back when it is
+ * done. The rules are those of a NOR flash: whole sectors are erased to 0xFF; programming only clears bits, in whole units of the
+ * smallest write. MMOE_E_ARGUMENT: offset or length is no multiple, or beyond the end. MMOE_E_PAGE_READ: it failed.
+ * data: 16-byte aligned */
+mmoe_status mmoe_port_flash_erase(uint32_t offset, uint32_t length);
+mmoe_status mmoe_port_flash_program(uint32_t offset, const void *data, uint32_t length);
+#endif
 /* Monotonic; unit 1 / mmoe_port_tick_hz(). */
 uint64_t mmoe_port_ticks(void);
 uint32_t mmoe_port_tick_hz(void);

@@ -15,6 +15,11 @@ _Static_assert(MMOE_MODEL_TOP_K <= MMOE_MAX_TOP_K, "more experts a token than th
 _Static_assert(MMOE_MODEL_EXPERT_BYTES % 16 == 0, "expert pages are padded to 16 bytes");
 _Static_assert(MMOE_MODEL_SLOTS == 0 || MMOE_MODEL_SLOTS - MMOE_MODEL_TOP_K > 0 || MMOE_MODEL_SLOTS >= (int)EXPERTS,
                "fewer expert slots than top_k + 1");
+#ifdef MMOE_UPDATES
+_Static_assert(MMOE_MODEL_SPARE_PAGES > 0, "MMOE_UPDATES is for expert images with spare pages");
+#else
+_Static_assert(MMOE_MODEL_SPARE_PAGES == 0, "an expert image with spare pages needs MMOE_UPDATES");
+#endif
 _Static_assert(EXPERTS < MMOE_NO_SLOT && MMOE_MODEL_SLOTS < MMOE_NO_SLOT, "expert numbers are 16 bits");
 
 static uint8_t arena[AT_LEAST_1(MMOE_MODEL_ARENA_BYTES)] PLACED("mmoe_arena");

@@ -98,9 +98,29 @@ mmoe_event mmoe_timeline_event(uint32_t index); /* one of the last timeline_even
 
 /* --- image.c: the expert image (SPEC.md 6) ------------------------------------------------------------------------------ */
 
+#define MMOE_HEADER_BYTES 64u
+#define MMOE_ENTRY_BYTES 12u
+
+/* Where the parts of an open image lie: offsets in it, and sizes */
+typedef struct {
+    uint32_t count;     /* of experts */
+    uint32_t alignment; /* of pages, a power of two */
+    uint32_t bytes;     /* of the whole image */
+    uint32_t table;     /* the one in use */
+#ifdef MMOE_UPDATES
+    uint32_t copies, copy_bytes; /* of the table: the first of two, and how far the second one is behind it */
+    uint32_t sequence;           /* of the table in use; 0: the one behind the header */
+#endif
+} mmoe_image_layout;
+
 /* Checks the image against the model. MMOE_E_IMAGE, or what reading it gave. */
 mmoe_status mmoe_image_open(const mmoe_model *model, const mmoe_memory *memory);
 mmoe_page_entry mmoe_image_entry(uint32_t expert);
+const mmoe_image_layout *mmoe_image_parts(void);
+/* Copies a small part of the image; the driver must be idle. to: 16-byte aligned, and the driver's after a time-out */
+mmoe_status mmoe_image_read(void *to, uint32_t offset, uint32_t length);
+/* An expert's entry in the table at offset `table`; MMOE_E_IMAGE when it names no page of an image. */
+mmoe_status mmoe_image_read_entry(uint32_t table, uint32_t expert, mmoe_page_entry *entry);
 /* How long a read may take, in ticks */
 uint64_t mmoe_image_timeout_ticks(void);
 
@@ -141,6 +161,8 @@ mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **pag
 /* 1: the expert is in a slot, or being read into one. */
 int mmoe_pager_holds(uint16_t expert);
 void mmoe_pager_release(uint16_t expert);
+/* Waits until no read is under way, and forgets those that were to come. */
+mmoe_status mmoe_pager_settle(void);
 
 /* --- tokenizer.c (SPEC.md 4) --------------------------------------------------------------------------------------------- */
 
@@ -206,6 +228,23 @@ typedef struct {
     uint8_t input[MMOE_INPUT_BYTES];
     uint16_t input_size, input_count; /* bytes announced, bytes taken */
 } mmoe_session;
+
+/* --- update.c: writing the expert storage (SPEC.md 6.1, 8.1), in builds with MMOE_UPDATES ---------------------------------- */
+
+/* Finds the table in use. copies: offset of the first copy */
+mmoe_status mmoe_update_open(mmoe_image_layout *layout, uint32_t copies);
+/* CRC-32 of the pages' CRC-32s: which experts the model has */
+uint32_t mmoe_update_experts_crc(void);
+mmoe_status mmoe_update_read(uint8_t *to, uint32_t offset, uint32_t length);
+/* *crc: of what comes before; of all afterwards */
+mmoe_status mmoe_update_crc(uint32_t offset, uint32_t length, uint32_t *crc);
+/* MMOE_E_ARGUMENT where the model needs what lies there. anything: it is given up first, and answers MMOE_E_IMAGE from then on. */
+mmoe_status mmoe_update_erase(mmoe_session *s, uint32_t offset, uint32_t length, int anything);
+mmoe_status mmoe_update_program(mmoe_session *s, uint32_t offset, const uint8_t *data, uint32_t length);
+/* Opens the image as at the start. */
+mmoe_status mmoe_update_reopen(mmoe_session *s);
+/* Makes the table that was written behind the one in use valid, once everything that it names was found right. */
+mmoe_status mmoe_update_switch(mmoe_session *s, uint32_t sequence, uint32_t crc);
 
 void mmoe_session_request(mmoe_session *s, uint8_t *body, uint32_t length);
 void mmoe_session_command(mmoe_session *s, char *line, uint32_t length);

@@ -327,3 +327,13 @@ int mmoe_pager_holds(uint16_t expert) {
 void mmoe_pager_release(uint16_t expert) {
     if (place_of(expert) != MMOE_PLACE_IN_PLACE) pager.memory->slot[pager.memory->expert_slot[expert]].needed = 0;
 }
+
+mmoe_status mmoe_pager_settle(void) {
+    const uint64_t begin = mmoe_port_ticks();
+    forget_queues();
+    while (pager.loading != MMOE_NO_SLOT) {
+        mmoe_pager_poll();
+        if (mmoe_port_ticks() - begin > mmoe_image_timeout_ticks()) return MMOE_E_PAGE_TIMEOUT;
+    }
+    return MMOE_OK;
+}

@@ -13,9 +13,11 @@ enum {
     IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS, PREFILL,
     TIMELINE, SAMPLING,
     SCORE = 0x10, SELFTEST,
+    FLASH_READ = 0x18, FLASH_ERASE, FLASH_PROGRAM, FLASH_CRC, SWITCH,
     REPLY = 0x80,
     RESET_SLOTS = 1, RESET_STATISTICS = 2,
-    MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32, MAX_EVENTS = 120,
+    ERASE_ANYTHING = 1,
+    MAX_FLASH = 1024, MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32, MAX_EVENTS = 120,
 };
 
 #define LEAST_TEMPERATURE 0.001f
@@ -144,6 +146,12 @@ static mmoe_status identify(mmoe_session *s) {
     put_bytes(s, model->model_id, 32);
     put_bytes(s, model->build_id, 32);
     put(s, mmoe_port_tick_hz(), 4);
+#ifdef MMOE_UPDATES
+    put(s, s->ready == MMOE_OK ? mmoe_update_experts_crc() : 0, 4);
+    put(s, s->ready == MMOE_OK ? mmoe_image_parts()->sequence : 0, 4);
+#else
+    put(s, 0, 8);
+#endif
     put_string(s, mmoe_port_board());
     put_string(s, MMOE_VERSION);
     return MMOE_OK;
@@ -343,6 +351,43 @@ static mmoe_status selftest(mmoe_session *s, payload in) {
     return MMOE_OK;
 }
 
+#ifdef MMOE_UPDATES
+static mmoe_status flash_read(mmoe_session *s, payload in) {
+    if (in.length != 6 || get_u16(in.data + 4) > MAX_FLASH) return MMOE_E_ARGUMENT;
+    const uint32_t length = get_u16(in.data + 4);
+    return mmoe_update_read(reply_room(s, length), get_u32(in.data), length);
+}
+
+static mmoe_status flash_crc(mmoe_session *s, payload in) {
+    uint32_t crc = 0;
+    if (in.length != 8) return MMOE_E_ARGUMENT;
+    const mmoe_status status = mmoe_update_crc(get_u32(in.data), get_u32(in.data + 4), &crc);
+    put(s, crc, 4);
+    return status;
+}
+
+static mmoe_status switch_table(mmoe_session *s, payload in) {
+    if (in.length == 0) return mmoe_update_reopen(s);
+    return in.length == 8 ? mmoe_update_switch(s, get_u32(in.data), get_u32(in.data + 4)) : MMOE_E_ARGUMENT;
+}
+
+static mmoe_status use_flash(mmoe_session *s, uint8_t type, payload in) {
+    const mmoe_status status = mmoe_pager_settle();
+    if (status != MMOE_OK) return status;
+    switch (type) {
+    case FLASH_READ: return flash_read(s, in);
+    case FLASH_CRC: return flash_crc(s, in);
+    case FLASH_ERASE:
+        if (in.length != 9) return MMOE_E_ARGUMENT;
+        return mmoe_update_erase(s, get_u32(in.data), get_u32(in.data + 4), in.data[8] & ERASE_ANYTHING);
+    case FLASH_PROGRAM:
+        if (in.length < 4) return MMOE_E_ARGUMENT;
+        return mmoe_update_program(s, get_u32(in.data), in.data + 4, in.length - 4);
+    default: return switch_table(s, in);
+    }
+}
+#endif
+
 static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     switch (type) {
     case IDENTIFY: return identify(s);
@@ -361,6 +406,13 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case SAMPLING: return sampling(s, in);
     case SCORE: return score(s, in);
     case SELFTEST: return selftest(s, in);
+#ifdef MMOE_UPDATES
+    case FLASH_READ:
+    case FLASH_ERASE:
+    case FLASH_PROGRAM:
+    case FLASH_CRC:
+    case SWITCH: return use_flash(s, type, in);
+#endif
     default: return MMOE_E_UNSUPPORTED;
     }
 }

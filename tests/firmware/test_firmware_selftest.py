@@ -36,7 +36,7 @@ def test_selftest_on_the_host_and_steps_after_it(models: Models) -> None:
         step = client.step(7)
         assert (step.position, client.checked_logits(step).tobytes()) == (0, golden.step(7).tobytes())
         with pytest.raises(StatusError, match="MMOE_E_ARGUMENT"):
-            client._ask("self-test", 0x11, b"\xff")
+            client.ask("self-test", 0x11, b"\xff")
 
 
 @pytest.mark.arm

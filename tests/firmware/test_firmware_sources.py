@@ -16,10 +16,18 @@ from mmoe_embed.stack import bound_stack, read_functions
 
 MODEL_HEADER = """
 #include "mmoe_runtime.h"
+#ifdef MMOE_UPDATES
+enum { MMOE_MODEL_SPARE_PAGES = 1 };
+#else
+enum { MMOE_MODEL_SPARE_PAGES = 0 };
+#endif
 enum { MMOE_MODEL_LAYERS = 1, MMOE_MODEL_EXPERTS = 0, MMOE_MODEL_TOP_K = 0, MMOE_MODEL_OPS = 3, MMOE_MODEL_CHUNK = 1,
        MMOE_MODEL_ARENA_BYTES = 64, MMOE_MODEL_KV_BYTES = 64, MMOE_MODEL_SLOTS = 0, MMOE_MODEL_EXPERT_BYTES = 0,
        MMOE_MODEL_MAPPED = 1, MMOE_MODEL_TIMELINE = 0 };
 """
+# Experts can be replaced, and the driver of an emulated flash
+UPDATES = ["-DMMOE_UPDATES", "-DMMOE_NOR_BASE=0x21000000u", "-DMMOE_NOR_BYTES=0x1000000u"]
+UPDATES += ["-DMMOE_NOR_ERASE_BYTES=4096u", "-DMMOE_NOR_WRITE_BYTES=1u"]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +42,9 @@ def gen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_host_sources_compile_without_warnings(compiler: str, gen: Path) -> None:
     require_tool(compiler)
-    run([compiler, *WARNINGS, "-O2", "-fsyntax-only", *include_flags("host", gen), *sources("host", "host")])
+    command = [compiler, *WARNINGS, "-O2", "-fsyntax-only", *include_flags("host", gen)]
+    run([*command, *sources("host", "host")])
+    run([*command, *UPDATES, "-DMMOE_STORAGE_FILE", *sources("host", "host", "file")])
 
 
 @pytest.mark.arm
@@ -48,19 +58,10 @@ def test_board_sources_compile_without_warnings(compiler: str, machine: str, gen
         require_tool("arm-none-eabi-gcc")
     driver = (*ZIG, *board.zig) if compiler == "zig" else ("arm-none-eabi-gcc", "-mthumb", *board.gcc)
     defines = [f"-D{key}={value}" for key, value in board.defines.items()]
-    run(
-        [
-            *driver,
-            *WARNINGS,
-            "-O2",
-            "-ffreestanding",
-            "-c",
-            *defines,
-            *include_flags("cortex_m", gen),
-            *sources("cortex_m", board.console),
-        ],
-        cwd=tmp_path,
-    )
+    command = [*driver, *WARNINGS, "-O2", "-ffreestanding", "-c", *defines, *include_flags("cortex_m", gen)]
+    run([*command, *sources("cortex_m", board.console)], cwd=tmp_path)
+    written = [file for file in sources("cortex_m", board.console, "emulated-nor") if "flash" in file.read_text()]
+    run([*command, *UPDATES, *written], cwd=tmp_path)
 
 
 @pytest.mark.arm

@@ -53,7 +53,7 @@ class FakeBoard:
 
     def __init__(self, **model_sizes: int) -> None:
         self.model = FakeModel(**model_sizes)
-        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 3
+        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 4
         self.boots = 7
         self.noise = b""
         self.silent = False
@@ -160,8 +160,8 @@ class FakeBoard:
     def _identify(self, _: bytes) -> bytes:
         model = self.model
         sizes = (self.abi, self.boots, model.vocab_size, model.context, model.layers, 8, model.top_k, 4)
-        ids = (bytes.fromhex(self.model_id), bytes.fromhex(self.build_id), 1_000_000)
-        return struct.pack("<HHIIHHHH32s32sI", *sizes, *ids) + b"fake_board\0" + b"0.1.0\0"
+        ids = (bytes.fromhex(self.model_id), bytes.fromhex(self.build_id), 1_000_000, 0, 0)
+        return struct.pack("<HHIIHHHH32s32sIII", *sizes, *ids) + b"fake_board\0" + b"0.1.0\0"
 
     def _reset(self, payload: bytes) -> bytes:
         self.model.reset()

@@ -35,6 +35,8 @@ def build(tmp_path: Path) -> Path:
     folder = tmp_path / "build"
     folder.mkdir()
     (folder / "build.json").write_text(json.dumps(record))
+    (folder / "gen").mkdir()
+    (folder / "gen" / "plan.json").write_text('{"storage": "mapped", "spare_pages": 0}')
     return folder
 
 

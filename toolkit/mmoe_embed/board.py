@@ -26,7 +26,7 @@ ConsoleDriver = Literal[
     "cmsdk-uart", "stm32-usart", "stm32-usart-v2", "nrf-uart", "nrf-uarte", "nrf54l-uarte", "pl011", "rp2350-uart",
     "ambiq-uart", "lpuart", "max32-uart", "16550", "zephyr", "host",
 ]  # fmt: skip
-StorageDriver = Literal["mapped", "pl081", "file", "zephyr"]
+StorageDriver = Literal["mapped", "pl081", "file", "emulated-nor", "zephyr"]
 RunnerName = Literal["host", "qemu", "pyocd", "openocd", "jlink", "west"]
 
 
@@ -104,17 +104,29 @@ class Console(_Table, frozen=True, kw_only=True):
 
 
 class Storage(_Table, frozen=True, kw_only=True):
-    """A driver that reads the expert image; `file` reads the file beside the program."""
+    """A driver that reads the expert image; `file` reads the file beside the program.
+
+    Where it also writes, `erase_bytes` is the smallest erase and `write_bytes` the smallest write.
+    """
 
     driver: StorageDriver
-    base: int | None = None  # of a DMA engine
+    base: int | None = None  # of a DMA engine, or of the memory that is taken for a flash
     irq: int | None = None  # its number in the NVIC
+    size: int | None = None
+    erase_bytes: int | None = None
+    write_bytes: int = 1
+    qemu_args: list[str] = []  # {file} stands for the file that keeps the flash
     source: str
 
     @property
     def mapped(self) -> bool:
         """Whether the image also lies in the address space."""
-        return self.driver not in ("file", "zephyr")
+        return self.driver in ("mapped", "pl081")
+
+    @property
+    def linked(self) -> bool:
+        """Whether the image is a part of the firmware, in the board's memory for experts."""
+        return self.driver not in ("file", "emulated-nor")
 
 
 class Clock(_Table, frozen=True, kw_only=True):
@@ -312,11 +324,25 @@ def _find_contradictions(board: Board, path: Path) -> Iterator[_Fault]:
             if getattr(board.console, key) is None:
                 yield "console", f"console driver {board.console.driver!r} needs {key}", f"add {key} = ..."
     for index, storage in enumerate(board.storage):
-        if storage.driver == "pl081" and (storage.base is None or storage.irq is None):
-            yield f"storage[{index}]", "storage driver 'pl081' needs base and irq", "add base = ... and irq = ..."
+        yield from _find_storage_faults(f"storage[{index}]", storage)
     if getattr(board.runner, board.runner.default) is None:
         default = board.runner.default
         yield "runner.default", f"the default runner {default!r} has no table", f"add [runner.{default}]"
+
+
+def _find_storage_faults(at: str, storage: Storage) -> Iterator[_Fault]:
+    needs = {"pl081": ("base", "irq"), "emulated-nor": ("base", "size", "erase_bytes")}.get(storage.driver, ())
+    for key in needs:
+        if getattr(storage, key) is None:
+            yield at, f"storage driver {storage.driver!r} needs {key}", f"add {key} = ..."
+    erase = storage.erase_bytes
+    if erase is not None and (erase < 16 or erase & (erase - 1) or erase % storage.write_bytes):
+        problem = (
+            f"erase_bytes {erase} is no power of two from 16 up, or no multiple of write_bytes {storage.write_bytes}"
+        )
+        yield f"{at}.erase_bytes", problem, "give the smallest erase and the smallest write of the flash, in bytes"
+    if storage.write_bytes < 1 or 32 % storage.write_bytes:
+        yield f"{at}.write_bytes", f"write_bytes {storage.write_bytes} does not divide 32", "1, 2, 4, 8, 16 or 32"
 
 
 def _find_memory_faults(at: str, memory: Memory) -> Iterator[_Fault]:

@@ -31,6 +31,7 @@ from mmoe_embed.plan import SLOT_STATE_BYTES, TOKEN_BYTES, BoardPlan, PlanReques
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
 from mmoe_embed.stack import bound_stack
+from mmoe_embed.storage import write_flash
 from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
 STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
@@ -191,9 +192,9 @@ def copy_prompts(checkpoint: Path, folder: Path) -> list[str]:
 
 
 def _reuse_build(request: BuildRequest, inputs: str) -> BuildFolder | None:
-    """The build that is there, when it was made from the same inputs and nobody changed it."""
+    """The build that is there, when it was made from the same inputs, nobody changed it and no expert was replaced."""
     record = read_record(request.output) if request.output.is_dir() else None
-    if record is None or record.get("inputs") != inputs:
+    if record is None or record.get("inputs") != inputs or "updates" in record:
         return None
     try:
         return load_build(request.output)
@@ -243,9 +244,8 @@ def _open_folder(request: BuildRequest) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()
     (folder / RECORD).unlink(missing_ok=True)
-    if request.clean:
-        for child in ("gen", "obj"):
-            shutil.rmtree(folder / child, ignore_errors=True)
+    for child in ("updates", "gen", "obj") if request.clean else ("updates",):
+        shutil.rmtree(folder / child, ignore_errors=True)
 
 
 def _round_up(n: int) -> int:
@@ -278,6 +278,8 @@ def _finish(
     save_quantized(model, quantized)
     write_files({"arena.svg": draw_arena(model, plan.chunk).encode()}, folder / "gen")
     prompts = copy_prompts(request.checkpoint, folder)
+    if plan.spare_pages:
+        write_flash(load_board(request.board), plan.storage, folder, emitted.files["experts.bin"])
     sizes = read_sizes(program.elf)
     stack_bound = _bound(program) if plan.runtime_measured and program.elf.suffix == ".elf" else 0
     names = [program.elf.name, quantized.name, *(f"gen/{name}" for name in emitted.files), *prompts]

@@ -36,6 +36,16 @@ class BuildFolder:
     record: dict[str, Any]
 
     @property
+    def expert_image(self) -> Path:
+        """The expert image with the experts as they are now."""
+        return self.path / str(self.record.get("expert_image", "gen/experts.bin"))
+
+    @property
+    def golden_id(self) -> str:
+        """Of the model in `quantized`: `model_id` until an expert is replaced."""
+        return str(self.record.get("updates", self.record)["model_id"])
+
+    @property
     def plan(self) -> dict[str, Any]:
         """gen/plan.json."""
         file = self.path / "gen" / "plan.json"

@@ -19,6 +19,7 @@ from mmoe_embed.errors import FitError, ToolchainError, ToolkitError
 from mmoe_embed.plan import BoardPlan
 from mmoe_embed.port import describe_port
 from mmoe_embed.resources import firmware_dir, kernels_dir
+from mmoe_embed.storage import choose_storage
 from mmoe_embed.toolchain import Toolchain, is_microcontroller, kernel_folders
 from mmoe_embed.whole_file import partial_file, write_whole
 
@@ -51,7 +52,14 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     """
     folder = folder.absolute()
     gen, objects = folder / "gen", folder / "obj"
-    port = describe_port(board, __version__, plan.storage, plan.flash_model, timeline=plan.timeline_events > 0)
+    port = describe_port(
+        board,
+        __version__,
+        plan.storage,
+        plan.flash_model,
+        timeline=plan.timeline_events > 0,
+        updates=plan.spare_pages > 0,
+    )
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]
     includes = [path for path in (gen, *port.includes, kernels_dir() / "include", *kernels) if path.is_dir()]
@@ -61,7 +69,7 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
     flags = (*toolchain.flags, *port.defines, *names, *(f"-I{path}" for path in includes))
     flags = (*flags, *(f"-isystem{path}" for path in port.system_includes))
     sources = [*port.sources, *kernel_sources(board), gen / "model.c", gen / "tokens.c", gen / "weights.S"]
-    if plan.expert_count and plan.storage != "file":
+    if plan.expert_count and choose_storage(board, plan.storage).linked:
         sources.append(gen / "experts.S")
     # kernels include each other's .c files, so that all of them count; model.h counts only where it is included
     folders = (*port.includes, *port.system_includes, firmware_dir() / "src")

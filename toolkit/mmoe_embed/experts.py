@@ -10,8 +10,10 @@ from mmoe_embed.quantized import Matrix, Quantized
 
 MAGIC = b"MMOE"
 VERSION = 1
+UPDATABLE_VERSION = 2  # with spare pages and copies of the table
 HEADER_BYTES = 64
 ENTRY_BYTES = 12
+COPY_HEADER_BYTES = 32
 MAX_IMAGE_BYTES = 0xFFFFFFFF
 
 
@@ -65,20 +67,111 @@ def expert_page(model: Quantized) -> ExpertPage | None:
     return pack_expert(model, 0, 0)[1] if model.config.num_experts else None
 
 
-def image_size_bytes(experts: int, expert_bytes: int, alignment: int) -> int:
-    """Bytes of the image of `experts` experts."""
-    stride = -(-expert_bytes // alignment) * alignment
-    first = -(-(HEADER_BYTES + ENTRY_BYTES * experts) // alignment) * alignment
-    return first + (experts - 1) * stride + expert_bytes
+@dataclasses.dataclass(frozen=True)
+class ImageLayout:
+    """Where the parts of an expert image lie: bytes from its start.
+
+    Attributes:
+        alignment: of every page, a power of two >= 16; with spare pages a multiple of what the flash erases.
+        spare_pages: 0 for an image whose experts cannot be replaced.
+    """
+
+    experts: int
+    expert_bytes: int
+    alignment: int
+    spare_pages: int = 0
+
+    def _align(self, size_bytes: int) -> int:
+        return -(-size_bytes // self.alignment) * self.alignment
+
+    @property
+    def stride_bytes(self) -> int:
+        """From one page to the next."""
+        return self._align(self.expert_bytes)
+
+    @property
+    def first_page(self) -> int:
+        """Where the pages begin, behind header and table."""
+        return self._align(HEADER_BYTES + ENTRY_BYTES * self.experts)
+
+    @property
+    def copies(self) -> int:
+        """Where the copies of the table begin; 0 where there are none."""
+        return self.first_page + self.experts * self.stride_bytes if self.spare_pages else 0
+
+    @property
+    def copy_bytes(self) -> int:
+        """Of one copy of the table, its header included."""
+        return self._align(COPY_HEADER_BYTES + ENTRY_BYTES * self.experts)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the whole image."""
+        if self.spare_pages:
+            return self.copies + 2 * self.copy_bytes + self.spare_pages * self.stride_bytes
+        return self.first_page + (self.experts - 1) * self.stride_bytes + self.expert_bytes
+
+    @property
+    def pages(self) -> tuple[int, ...]:
+        """Every place where a page may lie, the spare ones last."""
+        spare = self.copies + 2 * self.copy_bytes
+        own = (self.first_page + self.stride_bytes * number for number in range(self.experts))
+        return (*own, *(spare + self.stride_bytes * number for number in range(self.spare_pages)))
+
+    def copy_of(self, sequence: int) -> int:
+        """Where the copy of the table with that sequence number lies; it is 1 or more."""
+        return self.copies + sequence % 2 * self.copy_bytes
+
+    def table_of(self, sequence: int) -> int:
+        """Where the table itself lies; 0 is the one behind the header."""
+        return self.copy_of(sequence) + COPY_HEADER_BYTES if sequence else HEADER_BYTES
 
 
-def build_image(model: Quantized, alignment: int, order: Sequence[int] = ()) -> bytes:
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What the table says of one expert."""
+
+    offset: int
+    crc: int  # CRC-32 of its page
+
+
+def pack_table(entries: Sequence[Entry], expert_bytes: int) -> bytes:
+    """The bytes of a table."""
+    return b"".join(struct.pack("<III", entry.offset, expert_bytes, entry.crc) for entry in entries)
+
+
+def parse_table(table: bytes) -> list[Entry]:
+    """The entries of a table."""
+    return [Entry(offset, crc) for offset, _, crc in struct.iter_unpack("<III", table)]
+
+
+def table_crc(sequence: int, table: bytes) -> int:
+    """What the header of a copy of the table says: CRC-32 of its sequence number and the table."""
+    return zlib.crc32(table, zlib.crc32(struct.pack("<I", sequence)))
+
+
+def experts_crc(entries: Sequence[Entry]) -> int:
+    """CRC-32 of the CRC-32s of all pages: which experts a board has, wherever they lie."""
+    return zlib.crc32(struct.pack(f"<{len(entries)}I", *(entry.crc for entry in entries)))
+
+
+def image_entries(image: bytes) -> list[Entry]:
+    """The table behind the header of an image."""
+    (count,) = struct.unpack_from("<I", image, 8)
+    return parse_table(image[HEADER_BYTES : HEADER_BYTES + ENTRY_BYTES * count])
+
+
+def build_image(
+    model: Quantized, alignment: int, order: Sequence[int] = (), spare_pages: int = 0, model_id: str | None = None
+) -> bytes:
     """The whole expert image.
 
     Args:
         model: a model with experts.
-        alignment: of every page, a power of two >= 16; the flash's page size.
+        alignment: of every page, a power of two >= 16; the flash's page size, or its sector's with spare pages.
         order: numbers of all experts as their pages follow each other; rising when empty.
+        spare_pages: for experts that replace others later.
+        model_id: what the firmware calls the model; None is the model's own.
     """
     config = model.config
     pages = [
@@ -86,24 +179,23 @@ def build_image(model: Quantized, alignment: int, order: Sequence[int] = ()) -> 
         for layer in range(config.num_hidden_layers)
         for expert in range(config.num_experts)
     ]
-    total = image_size_bytes(len(pages), len(pages[0]), alignment)
+    layout = ImageLayout(len(pages), len(pages[0]), alignment, spare_pages)
     header = struct.pack(
         "<4sHHIIII32sI",
         MAGIC,
-        VERSION,
+        UPDATABLE_VERSION if spare_pages else VERSION,
         HEADER_BYTES,
-        len(pages),
+        layout.experts,
         alignment,
-        total,
-        len(pages[0]),
-        bytes.fromhex(model.model_id),
-        0,
+        layout.size_bytes,
+        layout.expert_bytes,
+        bytes.fromhex(model_id or model.model_id),
+        layout.copies,
     )
-    image = bytearray(header + struct.pack("<I", zlib.crc32(header)))
-    image += bytes(ENTRY_BYTES * len(pages))
-    for number in order or range(len(pages)):
+    image = bytearray(b"\xff" * layout.size_bytes)
+    image[:HEADER_BYTES] = header + struct.pack("<I", zlib.crc32(header))
+    for number, offset in zip(order or range(len(pages)), layout.pages, strict=False):
         page = pages[number]
-        image += b"\xff" * (-len(image) % alignment)
-        struct.pack_into("<III", image, HEADER_BYTES + ENTRY_BYTES * number, len(image), len(page), zlib.crc32(page))
-        image += page
+        struct.pack_into("<III", image, HEADER_BYTES + ENTRY_BYTES * number, offset, len(page), zlib.crc32(page))
+        image[offset : offset + len(page)] = page
     return bytes(image)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import memory_planner
 from mmoe_embed.arena import ArenaSavings, arena_problem, measure_savings
-from mmoe_embed.board import Board, Memory, Use
+from mmoe_embed.board import Board, Memory, Storage, Use
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import FitError, UsageError
-from mmoe_embed.experts import MAX_IMAGE_BYTES, expert_page, image_size_bytes
+from mmoe_embed.experts import MAX_IMAGE_BYTES, ImageLayout, expert_page
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
 from mmoe_embed.image import Part, Region, fits, free_bytes, place_image
 from mmoe_embed.paging.choose import Choice, ExpertCost, Promise, Workload, choose_placement
@@ -20,7 +20,7 @@ from mmoe_embed.paging.placement import Placement, check_placement
 from mmoe_embed.paging.replay import RUNTIME_POLICIES
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
-from mmoe_embed.storage import FlashModel, choose_storage, parse_flash_model
+from mmoe_embed.storage import FlashModel, check_storage_size, choose_spare_pages, choose_storage, parse_flash_model
 from mmoe_embed.weights import build_weights
 
 FORMAT = 1
@@ -63,6 +63,7 @@ class PlanRequest:
         policy: None takes the first of `POLICIES`, or the best for the workload.
         paging: residents and the like; made for a known number of slots.
         storage: the board's driver of that name reads the experts; None is its first.
+        spare_pages: of flash, for experts that replace others later; None is 1 where the storage can be written.
         flash_model: SPEED[:LATENCY][:blocking] of a modelled flash, see `storage.parse_flash_model`.
         timeline_events: events that the runtime keeps for a timeline; 8 bytes each.
         instruction_ns: virtual time of an instruction beside it; None is about a cycle of the core.
@@ -76,6 +77,7 @@ class PlanRequest:
     policy: str | None = None
     paging: Placement = Placement()
     storage: str | None = None
+    spare_pages: int | None = None
     flash_model: str | None = None
     instruction_ns: int | None = None
     chunk: int | None = None
@@ -122,6 +124,7 @@ class BoardPlan:
     paging: Placement
     promise: Promise | None  # of the trace it was planned for
     storage: str
+    spare_pages: int
     flash_model: FlashModel | None
     timeline_events: int
     mapped: bool  # the firmware finds the expert image in its address space
@@ -153,6 +156,9 @@ class BoardPlan:
         ]
         if self.promise:
             lines.append(f"  promise    {self.promise.summary()}")
+        if self.spare_pages:
+            spare = f"{self.spare_pages} spare page{'s' if self.spare_pages > 1 else ''} to replace experts"
+            lines.append(f"  flash      {self.expert_image_bytes:>9} B  of experts, {spare}")
         lines += [f"  {r.use:<10} {r.size_bytes:>9} B  in {r.memory}" for r in self.regions]
         lines.append(f"  SRAM       {self.sram_used_bytes:>9} B  used, {self.sram_free_bytes} B free")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
@@ -251,18 +257,11 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     page = expert_page(model)
     count = config.num_hidden_layers * config.num_experts
     expert_bytes = page.size_bytes if page else 0
-    alignment = _page_alignment(board.memory_for("experts")) if page else 16
-    image_bytes = image_size_bytes(count, expert_bytes, alignment) if page else 0
-    if image_bytes > MAX_IMAGE_BYTES:
-        raise FitError(
-            f"the expert image is {image_bytes} B, its 32-bit offsets reach {MAX_IMAGE_BYTES} B "
-            f"({image_bytes - MAX_IMAGE_BYTES} B over)",
-            at=f"{count} experts of {expert_bytes} B",
-            try_="--scheme int4, or a model with fewer or smaller experts",
-        )
+    image = _lay_out_image(board, storage, count, expert_bytes, request.spare_pages)
+    image_bytes = image.size_bytes if page else 0
     reads, writes = _arena_accesses(graph, arena_bytes)
     parts = [Part("text", runtime.text), Part("rodata", len(weights.data))]
-    parts += [Part("experts", image_bytes)] if page and storage.driver != "file" else []
+    parts += [Part("experts", image_bytes)] if page and storage.linked else []
     parts += [
         Part("data", data_bytes, *_DATA_ACCESSES),
         Part("stack", runtime.stack, *_STACK_ACCESSES),
@@ -331,10 +330,11 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         choice.placement,
         choice.promise,
         storage.driver,
+        image.spare_pages,
         flash,
         request.timeline_events,
         mapped,
-        alignment,
+        image.alignment,
         image_bytes,
         len(weights.data),
         regions,
@@ -355,6 +355,26 @@ def _page_alignment(memory: Memory) -> int:
     # pages start where the flash can be written alone, so that one expert can be replaced; 16 where nothing is known
     flash = memory.flash
     return max(16, (flash.page_bytes or flash.write_bytes or 16) if flash else 16)
+
+
+def _lay_out_image(
+    board: Board, storage: Storage, count: int, expert_bytes: int, spare_pages: int | None
+) -> ImageLayout:
+    if not count:
+        return ImageLayout(0, 0, 16)
+    alignment, spare = _page_alignment(board.memory_for("experts")), choose_spare_pages(board, storage, spare_pages)
+    if spare:  # each page has sectors of its own
+        alignment = max(alignment, storage.erase_bytes or 0)
+    image = ImageLayout(count, expert_bytes, alignment, spare)
+    if image.size_bytes > MAX_IMAGE_BYTES:
+        raise FitError(
+            f"the expert image is {image.size_bytes} B, its 32-bit offsets reach {MAX_IMAGE_BYTES} B "
+            f"({image.size_bytes - MAX_IMAGE_BYTES} B over)",
+            at=f"{count} experts of {expert_bytes} B",
+            try_="--scheme int4, or a model with fewer or smaller experts",
+        )
+    check_storage_size(board, storage, image.size_bytes)
+    return image
 
 
 def _arena_accesses(graph: Graph, arena_bytes: int) -> tuple[int, int]:

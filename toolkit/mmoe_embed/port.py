@@ -38,6 +38,7 @@ def describe_port(
     flash: FlashModel | None = None,
     *,
     timeline: bool = False,
+    updates: bool = False,
 ) -> Port:
     """Files and flags of a board.
 
@@ -47,6 +48,7 @@ def describe_port(
         storage: the driver of the expert image; None is the board's first.
         flash: whose time is modelled, on an emulated board.
         timeline: whether the runtime records one.
+        updates: whether the runtime can replace experts.
 
     Raises:
         ToolchainError: the firmware has no driver for the board's console.
@@ -65,8 +67,13 @@ def describe_port(
     defines = [f"-D{name}={_macro(name, board, version)}" for name in names]
     if driver.driver == "file":
         defines.append("-DMMOE_STORAGE_FILE")
-    if driver.base is not None:
+    if driver.driver == "pl081":
         defines += [f"-DMMOE_DMA_BASE=0x{driver.base:08x}", f"-DMMOE_DMA_IRQ={driver.irq}"]
+    if driver.driver == "emulated-nor":
+        defines += [f"-DMMOE_NOR_BASE=0x{driver.base:08x}u", f"-DMMOE_NOR_BYTES={driver.size}u"]
+    if updates:
+        defines += ["-DMMOE_UPDATES", f"-DMMOE_NOR_ERASE_BYTES={driver.erase_bytes}u"]
+        defines.append(f"-DMMOE_NOR_WRITE_BYTES={driver.write_bytes}u")
     if flash is not None:
         sources += (root / rules["flash_model"]["file"],)
         defines += ["-DMMOE_FLASH_MODEL", f"-DMMOE_FLASH_BYTES_PER_S={flash.bytes_per_s}"]

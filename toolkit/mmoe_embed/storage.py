@@ -1,14 +1,18 @@
 """How the firmware reads the expert image: the board's storage driver, and the modelled flash of an emulated board."""
 
 import dataclasses
+import os
 import re
+from pathlib import Path
 
 import msgspec
 
 from mmoe_embed.board import Board, Storage
-from mmoe_embed.errors import UsageError
+from mmoe_embed.errors import FitError, UsageError
+from mmoe_embed.whole_file import write_whole
 
 DEFAULT_LATENCY_NS = 20_000  # of an SPI NOR behind a driver: command, address, dummy cycles and the driver's own code
+FLASH_FILE = "flash.bin"  # in a build folder: the flash of an emulated board or a host program
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _TIME_UNITS = {"ns": 1, "us": 1000, "ms": 1_000_000}
 _MODEL = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?::(\d+)(ns|us|ms))?(:blocking)?")
@@ -43,6 +47,59 @@ def choose_storage(board: Board, driver: str | None) -> Storage:
         at=f"{board.name}.toml, [[storage]]",
         try_=f"--storage {' or '.join(storage.driver for storage in board.storages)}",
     )
+
+
+def choose_spare_pages(board: Board, storage: Storage, wanted: int | None) -> int:
+    """How many pages are kept free for experts that replace others; None is 1 where the storage can be written.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if storage.erase_bytes is None and wanted:
+        writable = [other.driver for other in board.storages if other.erase_bytes is not None]
+        raise UsageError(
+            f"spare pages are for a storage that the firmware can write; {storage.driver!r} of {board.name} only reads",
+            at=f"{board.name}.toml, [[storage]]",
+            try_=f"--storage {' or '.join(writable)}"
+            if writable
+            else "no --spare-pages: experts are flashed with the firmware",
+        )
+    return wanted if wanted is not None else int(storage.erase_bytes is not None)
+
+
+def check_storage_size(board: Board, storage: Storage, image_bytes: int) -> None:
+    """Refuse an expert image that is larger than the flash it is to lie in.
+
+    Raises:
+        FitError: by how much.
+    """
+    if storage.size is not None and image_bytes > storage.size:
+        raise FitError(
+            f"the experts do not fit the flash of {board.name}: need {image_bytes} B, has {storage.size} B "
+            f"({image_bytes - storage.size} B over)",
+            at=f"{board.name}.toml, storage {storage.driver}",
+            try_="a smaller model, --scheme int4, or fewer --spare-pages",
+        )
+
+
+def attach_flash(board: Board, driver: str, folder: Path) -> Board:
+    """The board as its emulator runs it with the flash that a build folder keeps."""
+    qemu = board.runner.qemu
+    file = str((folder / FLASH_FILE).absolute()).replace(",", ",,")  # as QEMU writes a comma
+    arguments = [argument.replace("{file}", file) for argument in choose_storage(board, driver).qemu_args]
+    if qemu is None or qemu.args[len(qemu.args) - len(arguments) :] == arguments:  # nothing to do, or done
+        return board
+    attached = msgspec.structs.replace(qemu, args=[*qemu.args, *arguments])
+    return msgspec.structs.replace(board, runner=msgspec.structs.replace(board.runner, qemu=attached))
+
+
+def write_flash(board: Board, driver: str, folder: Path, image: bytes) -> None:
+    """Make the file that stands for a flash, with nothing but the image in it."""
+    file = folder / FLASH_FILE
+    write_whole(file, image)
+    size = choose_storage(board, driver).size
+    if size is not None:
+        os.truncate(file, size)
 
 
 def parse_flash_model(text: str, instruction_ns: int | None, board: Board) -> FlashModel:

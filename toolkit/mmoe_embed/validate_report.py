@@ -35,6 +35,10 @@ def render_report(report: Report, board: Board, flash: FlashModel | None = None)
             f"experts     {identity.slots} slots, hit rate {100 * statistics.hit_rate:.1f} % "
             f"({statistics.hits} hits, {statistics.misses} misses), {statistics.bytes_loaded} B loaded"
         )
+    if identity.updates:
+        lines.append(
+            f"updates     {identity.updates} since the flash was written: the golden has the experts of the last one"
+        )
     if flash is not None:
         lines.append(
             f"flash       modelled: {flash.bytes_per_s / 1e6:g} MB/s, {flash.latency_ns / 1e3:g} us a read"

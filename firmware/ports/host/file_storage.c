@@ -66,9 +66,17 @@ static int start_thread(void) {
 
 /* --- choosing -------------------------------------------------------------------------------------------------------------- */
 
-/* gen/experts.bin beside the program */
+#ifdef MMOE_UPDATES
+#define OWN_FILE "flash.bin"
+#define OPEN_FLAGS (O_RDWR | O_CLOEXEC)
+#else
+#define OWN_FILE "gen/experts.bin"
+#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC)
+#endif
+
+/* OWN_FILE beside the program */
 static int beside_program(char *path, size_t size) {
-    static const char name[] = "gen/experts.bin";
+    static const char name[] = OWN_FILE;
     const ssize_t length = readlink("/proc/self/exe", path, size - sizeof name);
     if (length <= 0) return -1;
     path[length] = 0;
@@ -81,7 +89,7 @@ static int beside_program(char *path, size_t size) {
 int host_storage_open(const char *path, const char *io) {
     char own[4096];
     if (!path && beside_program(own, sizeof own) == 0) path = own;
-    file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    file = path ? open(path, OPEN_FLAGS) : -1;
     if (file < 0) {
         fprintf(stderr, "cannot open the expert image %s: %s\n", path ? path : "", strerror(errno));
         return -1;
@@ -145,3 +153,35 @@ int mmoe_port_read_done(void) {
 
 uint32_t mmoe_port_read_progress(void) { return atomic_load(&request.arrived); }
 uint64_t mmoe_port_read_ended(void) { return request.ended; }
+
+#ifdef MMOE_UPDATES
+/* --- writing: a file that keeps to a NOR flash's rules ---------------------------------------------------------------------- */
+
+/* On the disk before anything that is written later */
+static mmoe_status write_file(const uint8_t *from, uint32_t offset, uint32_t length) {
+    const ssize_t count = pwrite(file, from, length, (off_t)offset);
+    return count == (ssize_t)length && fdatasync(file) == 0 ? MMOE_OK : MMOE_E_PAGE_READ;
+}
+
+mmoe_status mmoe_port_flash_erase(uint32_t offset, uint32_t length) {
+    uint8_t erased[MMOE_NOR_ERASE_BYTES];
+    mmoe_status status = offset % sizeof erased || length % sizeof erased ? MMOE_E_ARGUMENT : MMOE_OK;
+    memset(erased, 0xFF, sizeof erased);
+    for (uint32_t at = 0; at < length && status == MMOE_OK; at += sizeof erased)
+        status = write_file(erased, offset + at, sizeof erased);
+    return status;
+}
+
+mmoe_status mmoe_port_flash_program(uint32_t offset, const void *data, uint32_t length) {
+    const uint8_t *from = data;
+    uint8_t bytes[256];
+    mmoe_status status = MMOE_OK;
+    for (uint32_t at = 0, count; at < length && status == MMOE_OK; at += count) {
+        count = length - at < sizeof bytes ? length - at : sizeof bytes;
+        if (pread(file, bytes, count, (off_t)offset + at) != (ssize_t)count) return MMOE_E_PAGE_READ;
+        for (uint32_t i = 0; i < count; i++) bytes[i] &= from[at + i];
+        status = write_file(bytes, offset + at, count);
+    }
+    return status;
+}
+#endif

@@ -3,7 +3,8 @@
  * The firmware as a program: `--listen 127.0.0.1:PORT` (0, the default: any free one) serves one client after the other and
  * says on standard output where; `--stdio` talks over the standard streams. Ends on SIGTERM or SIGINT.
  *
- * Where experts are read from a file: `--experts FILE` (gen/experts.bin beside the program), and `--io auto|uring|thread`. */
+ * Where experts are read from a file: `--experts FILE` (gen/experts.bin beside the program, flash.bin where they can be replaced),
+ * and `--io auto|uring|thread`. */
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <errno.h>

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* The expert image as a file. path NULL: gen/experts.bin beside the program. io: "auto", "uring" or "thread". Returns 0, or -1
- * with a message on standard error. */
+/* The expert image as a file. path NULL: gen/experts.bin beside the program, or flash.bin where experts can be replaced. io:
+ * "auto", "uring" or "thread". Returns 0, or -1 with a message on standard error. */
 int host_storage_open(const char *path, const char *io);
 
 /* io_uring (uring.c). host_uring_open: -1 where the kernel has none, or forbids it. */

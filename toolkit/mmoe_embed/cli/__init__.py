@@ -8,7 +8,8 @@ import rich_click as click
 from mmoe_embed import __version__
 from mmoe_embed.cli.output import report_failure
 
-# verb: one line of help. The verb's module is mmoe_embed.cli.<verb>, its click command is called `command`.
+# verb: one line of help. The verb's module is mmoe_embed.cli.<verb>, its click command is called `command`;
+# a hyphen of a verb is an underscore there.
 VERBS = {
     "train": "train a model from a recipe",
     "quantize": "turn a checkpoint into integers",
@@ -28,6 +29,7 @@ VERBS = {
     "boards": "list and show the boards",
     "doctor": "say what is installed, what is missing, and how to get it",
     "trace": "record which experts a board uses",
+    "update-expert": "replace experts of a running board",
     "profile": "show what a board computed, read and waited for",
     "margins": "measure what cache-aware routing costs and saves",
     "simulate": "replay a routing trace through the cache policies",
@@ -42,7 +44,7 @@ class _LazyGroup(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"mmoe_embed.cli.{cmd_name}")
+        module = importlib.import_module(f"mmoe_embed.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import rich_click as click
 
-from mmoe_embed.build_folder import load_build
+from mmoe_embed.board import Board
+from mmoe_embed.build_folder import BuildFolder, load_build
 from mmoe_embed.cli.board_session import board_of, build_argument, port_options
-from mmoe_embed.cli.output import Result, console, verb
+from mmoe_embed.cli.output import Result, console, progress_bar, verb
 from mmoe_embed.errors import UsageError
-from mmoe_embed.runners import EMULATED_RUNNERS, RUNNERS, connect_board, make_commands
+from mmoe_embed.runners import EMULATED_RUNNERS, RUNNERS, SERIAL, connect_board, make_commands
 from mmoe_embed.runners.fit import check_image_fits
 from mmoe_embed.runners.probe import ProbeRequest, plan_flashing, run_flashing
+from mmoe_embed.storage import FLASH_FILE, attach_flash, write_flash
+from mmoe_embed.update import flash_image, layout_of, require_experts
 
 _WRITTEN = {
     "pyocd": "written, compared",
@@ -47,12 +50,17 @@ def command(
 ) -> Result:
     """Put BUILD on its board, and make sure that the board runs it.
 
-    An emulated board has no flash to write: the image is checked against the board's memories and started once.
+    An emulated board has no flash to write: the image is checked against the board's memories and started once. Only
+    the flash that holds its experts, where it has one of its own, gets those of the build again.
+
+    The runner `serial` writes the expert image alone, over the line of a board that already runs the firmware.
     """
     folder = load_build(build)
-    board = board_of(folder)
+    board = attach_flash(board_of(folder), folder.plan["storage"], folder.path)
     name = runner or board.runner.default
     emulated = name in EMULATED_RUNNERS
+    if name == SERIAL:
+        return _flash_experts(folder, board, port, baud, dry_run=dry_run)
     if emulated and name != board.runner.default:
         raise UsageError(f"board {board.name} is started by {board.runner.default}, not by {name}")
     request = ProbeRequest(probe, pack, west_build)
@@ -68,6 +76,9 @@ def command(
         sizes = {memory.name: memory.usable_bytes for memory in board.memory}
         data["used_bytes"] = used
         lines.append("image fits: " + ", ".join(f"{m} {n} of {sizes[m]} B" for m, n in used.items()))
+    if emulated and port is None and folder.plan["spare_pages"]:
+        write_flash(board, folder.plan["storage"], folder.path, folder.expert_image.read_bytes())
+        lines.append(f"experts written into its flash, {folder.path / FLASH_FILE}")
     if not emulated:
         with console.status(f"writing with {name} ..."):
             run_flashing(plan_flashing(board, folder.elf, name, request), wait_s=wait_s)
@@ -81,3 +92,22 @@ def command(
     else:
         lines.append("not asked who it is: give --port to check that the board runs this build")
     return Result(data, "\n".join(lines))
+
+
+def _flash_experts(folder: BuildFolder, board: Board, port: str | None, baud: int | None, *, dry_run: bool) -> Result:
+    """The expert image into the flash of a running board, over the serial line."""
+    layout, image = layout_of(folder), folder.expert_image.read_bytes()
+    data = {"board": board.name, "runner": SERIAL, "commands": [], "dry_run": dry_run, "bytes": len(image)}
+    if dry_run:
+        return Result(data, f"no command: {len(image)} B of experts go over the serial line of the running board")
+    with (
+        connect_board(board, folder, port=port, baud=baud, any_experts=True) as client,
+        progress_bar() as progress,
+    ):
+        task = progress.add_task(f"experts into {board.name}", total=len(image))
+        flash_image(client, layout, image, lambda count: progress.advance(task, count))
+        require_experts(client, folder)
+        identity = client.identify()
+    return Result(
+        data, f"{identity.board}: {len(image)} B of experts written and compared; build {identity.build_id[:12]}"
+    )

@@ -98,6 +98,12 @@ plan_options = _stack(
 storage_options = _stack(
     click.option("--storage", metavar="DRIVER", help="What reads the experts; default: the board's first [[storage]]."),
     click.option(
+        "--spare-pages",
+        type=click.IntRange(min=0, max=255),
+        metavar="N",
+        help="Experts that `update-expert` can replace at once. Default: 1 where the firmware can write the storage.",
+    ),
+    click.option(
         "--flash-model",
         metavar="SPEED[:LATENCY][:blocking]",
         help="Emulated boards: experts lie in a flash of so many bytes a second, e.g. 8M or 20M:50us.",

@@ -65,7 +65,7 @@ def _validate(
 ) -> tuple[Report, Golden]:
     folder = load_build(build)
     golden = load_golden(folder)
-    if golden.model.model_id != folder.model_id:
+    if golden.model.model_id != folder.golden_id:
         raise UsageError("the build's quantized model is not the one it was made from", try_="build again")
     own = folder.path / PROMPTS
     chosen = prompts or (own if own.is_file() else None)

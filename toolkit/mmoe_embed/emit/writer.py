@@ -19,7 +19,7 @@ from mmoe_embed.tokens import build_tables
 from mmoe_embed.weights import build_weights, symbol_name
 from mmoe_embed.whole_file import write_whole
 
-ABI = 3  # MMOE_ABI in firmware/include/mmoe_runtime.h
+ABI = 4  # MMOE_ABI in firmware/include/mmoe_runtime.h
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def emit_model(model: Quantized, plan: BoardPlan, sources_sha256: str = "") -> E
     files["weights.bin"] = weights.data
     if page:
         files["experts.S"] = environment.get_template("experts.S.j2").render(context).encode()
-        files["experts.bin"] = build_image(model, plan.page_alignment, plan.paging.flash_order)
+        files["experts.bin"] = build_image(model, plan.page_alignment, plan.paging.flash_order, plan.spare_pages)
     files["plan.json"] = plan.to_json().encode()
     return Emitted(files, build_id)
 

@@ -12,9 +12,12 @@ from mmoe_embed.runners.probe import PROBE_RUNNERS, ProbeRequest, plan_flashing
 from mmoe_embed.serial.client import BoardClient
 from mmoe_embed.serial.link import Link
 from mmoe_embed.serial.port import DEFAULT_BAUD, Port
+from mmoe_embed.storage import attach_flash
+from mmoe_embed.update import require_experts
 
 EMULATED_RUNNERS = ("host", "qemu")
-RUNNERS = (*EMULATED_RUNNERS, *PROBE_RUNNERS)
+SERIAL = "serial"  # the expert image alone, into a board that runs
+RUNNERS = (*EMULATED_RUNNERS, *PROBE_RUNNERS, SERIAL)
 
 
 def make_commands(
@@ -51,7 +54,12 @@ def start_board(board: Board, elf: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def connect_board(
-    board: Board, build: BuildFolder, *, port: str | None = None, baud: int | None = None
+    board: Board,
+    build: BuildFolder,
+    *,
+    port: str | None = None,
+    baud: int | None = None,
+    any_experts: bool = False,
 ) -> Iterator[BoardClient]:
     """Open the board of a build and make sure that it runs this build.
 
@@ -60,15 +68,20 @@ def connect_board(
         build: whose identity the board must have.
         port: any pyserial URL; None starts the board's emulator.
         baud: instead of the board file's rate.
+        any_experts: whether the board may have other experts than the build folder records.
 
     Raises:
-        MismatchError: the board runs another build.
+        MismatchError: the board runs another build, or has other experts.
         DeviceError: it cannot be reached.
     """
     with contextlib.ExitStack() as stack:
-        url = port or stack.enter_context(start_board(board, build.elf))
+        url = port or stack.enter_context(
+            start_board(attach_flash(board, build.plan["storage"], build.path), build.elf)
+        )
         rate = baud or board.console.baud or DEFAULT_BAUD
         client = BoardClient(stack.enter_context(Link(Port(url, rate))))
         client.identify(patience_s=15.0 if port is None else 6.0)
         client.require_build(build.model_id, build.build_id)
+        if not any_experts:
+            require_experts(client, build)
         yield client

@@ -24,7 +24,7 @@ from mmoe_embed.serial.replies import (
     Step,
 )
 
-PROTOCOL_ABI = 3
+PROTOCOL_ABI = 4
 MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
 _SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
 
@@ -90,12 +90,12 @@ class BoardClient:
 
     def identify(self, *, patience_s: float = 6.0) -> Identity:
         """Ask who is there; the first thing to do with a board."""
-        payload = self._ask("identify", IDENTIFY, b"", reply_bytes=160, patience_s=patience_s)
-        fixed = struct.Struct("<HHIIHHHH32s32sI")
+        payload = self.ask("identify", IDENTIFY, b"", reply_bytes=160, patience_s=patience_s)
+        fixed = struct.Struct("<HHIIHHHH32s32sIII")
         head, text = payload[: fixed.size], payload[fixed.size :].split(b"\0")
         if len(head) < fixed.size or len(text) < 2:
             raise self._malformed("identify", payload)
-        *numbers, model, build, tick_hz = fixed.unpack(head)
+        *numbers, model, build, tick_hz, experts_crc, updates = fixed.unpack(head)
         abi, boots, vocab_size, context, layers, experts, top_k, slots = numbers
         identity = Identity(
             abi=abi,
@@ -109,6 +109,8 @@ class BoardClient:
             model_id=model.hex(),
             build_id=build.hex(),
             tick_hz=tick_hz,
+            experts_crc=experts_crc,
+            updates=updates,
             board=text[0].decode("utf-8", "replace"),
             firmware_version=text[1].decode("utf-8", "replace"),
         )
@@ -146,7 +148,7 @@ class BoardClient:
 
     def reset(self, *, empty_slots: bool = False, clear_statistics: bool = False) -> None:
         """Start a new sequence."""
-        self._ask("reset", _RESET, bytes([empty_slots | clear_statistics << 1]), reply_bytes=4)
+        self.ask("reset", _RESET, bytes([empty_slots | clear_statistics << 1]), reply_bytes=4)
         self._position = 0
 
     def step(self, token: int) -> Step:
@@ -206,7 +208,7 @@ class BoardClient:
 
     def statistics(self) -> Statistics:
         """Counters and high-water marks."""
-        return Statistics(*self._fixed("statistics", self._ask("statistics", _STATISTICS), "<IIIIQQIIIIQQII"))
+        return Statistics(*self._fixed("statistics", self.ask("statistics", _STATISTICS), "<IIIIQQIIIIQQII"))
 
     def profile(self) -> list[OpProfile]:
         """Ticks and calls of every operation, in the order of the emitted step function."""
@@ -223,7 +225,7 @@ class BoardClient:
         first, origin, last = 0, None, 0
         while True:
             request = struct.pack("<IH", first, 120)
-            payload = self._ask("timeline", _TIMELINE, request, reply_bytes=8 + 120 * item.size)
+            payload = self.ask("timeline", _TIMELINE, request, reply_bytes=8 + 120 * item.size)
             if len(payload) < 8 or (len(payload) - 8) % item.size:
                 raise self._malformed("timeline", payload)
             recorded, first = struct.unpack_from("<II", payload)
@@ -253,7 +255,7 @@ class BoardClient:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, by the board's tokenizer."""
-        payload = self._ask("encode", _ENCODE, self._text_bytes(text), reply_bytes=2 * len(text))
+        payload = self.ask("encode", _ENCODE, self._text_bytes(text), reply_bytes=2 * len(text))
         if len(payload) % 2:
             raise self._malformed("encode", payload)
         return list(struct.unpack(f"<{len(payload) // 2}H", payload))
@@ -277,7 +279,7 @@ class BoardClient:
     def sample_next_answer(self, sampling: Sampling) -> None:
         """Have the answer to the next prompt drawn; every other one is greedy."""
         payload = struct.pack("<fII", sampling.temperature, sampling.top_k, sampling.seed)
-        self._ask("sampling", _SAMPLING, payload)
+        self.ask("sampling", _SAMPLING, payload)
 
     def stream(self, text: str, sampling: Sampling | None = None) -> Iterator[NextToken]:
         """The answer to a request, token by token, without the one that ends it; greedy unless told how to draw."""
@@ -296,7 +298,7 @@ class BoardClient:
         """Experts of the last step."""
         identity = self._known()
         size = identity.layers * identity.top_k
-        payload = self._ask("routes", _ROUTES, reply_bytes=2 * size)
+        payload = self.ask("routes", _ROUTES, reply_bytes=2 * size)
         if len(payload) != 2 * size:
             raise self._malformed("routes", payload)
         both = np.frombuffer(payload, dtype=np.uint8).reshape(2, identity.layers, identity.top_k)
@@ -304,14 +306,14 @@ class BoardClient:
 
     def score(self, token: int) -> Score:
         """The probability that the last step gave to a token."""
-        return Score(*self._fixed("score", self._ask("score", _SCORE, struct.pack("<I", token)), "<fff"))
+        return Score(*self._fixed("score", self.ask("score", _SCORE, struct.pack("<I", token)), "<fff"))
 
     def test_kernels(self) -> list[KernelTest]:
         """Run every kernel on the firmware's stored numbers; the context is lost."""
         tests: list[KernelTest] = []
         fixed = struct.Struct("<BQII")
         while True:
-            payload = self._ask("self-test", _SELFTEST, bytes([len(tests)]))
+            payload = self.ask("self-test", _SELFTEST, bytes([len(tests)]))
             if len(payload) <= fixed.size or payload[-1]:
                 raise self._malformed("self-test", payload)
             count, ticks, crc, expected = fixed.unpack_from(payload)
@@ -346,9 +348,9 @@ class BoardClient:
             patience_s *= min(scale, 8)
             wait_s = min(10.0, scale * pace.timeout_s)
             pace = RoundTrip(wait_s, wait_s, wait_s)
-        return self._ask(name, kind, payload, pace=pace, patience_s=patience_s)
+        return self.ask(name, kind, payload, pace=pace, patience_s=patience_s)
 
-    def _ask(
+    def ask(
         self,
         name: str,
         kind: int,
@@ -358,6 +360,11 @@ class BoardClient:
         pace: RoundTrip | None = None,
         patience_s: float = 10.0,
     ) -> bytes:
+        """Send a request; what its reply has behind the status. Arguments as of `Link.request`.
+
+        Raises:
+            StatusError: the board refused.
+        """
         reply = self.link.request(kind, payload, reply_bytes=reply_bytes, pace=pace, patience_s=patience_s)
         if len(reply) < 4:
             raise self._malformed(name, reply)
@@ -382,7 +389,7 @@ class BoardClient:
             patience_s = 20.0 if last_resort else 1.0 + 30 * reply_bytes / self.link.port.baud
             request = struct.pack("<IH" if kind == _LOGITS else "<HH", first, asked)
             try:
-                reply = self._ask(name, kind, request, reply_bytes=reply_bytes, patience_s=patience_s)
+                reply = self.ask(name, kind, request, reply_bytes=reply_bytes, patience_s=patience_s)
             except NoReplyError:
                 if last_resort:
                     raise

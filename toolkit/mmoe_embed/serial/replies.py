@@ -22,6 +22,10 @@ class Identity:
     model_id: str  # sha256 in hex
     build_id: str  # sha256 in hex
     tick_hz: int
+    experts_crc: (
+        int  # CRC-32 of the CRC-32s of all pages; 0 where experts cannot be replaced, or the image is not valid
+    )
+    updates: int  # how often experts were replaced
     board: str
     firmware_version: str
 
