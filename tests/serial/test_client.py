@@ -2,6 +2,7 @@
 
 import os
 import pty
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,23 @@ def test_logits_of_a_large_vocabulary_come_in_pieces(connect: Connect) -> None:
         client = connect(board.url)
         client.reset()
         assert client.checked_logits(client.step(999)).tobytes() == FakeModel(vocab_size=1000).step(999).tobytes()
+
+
+def test_long_replies_come_again_after_a_board_that_stood_still(connect: Connect) -> None:
+    with FakeBoard(vocab_size=200) as board:
+        client = connect(board.url)
+        client.identify()
+        step = client.step(1)
+        board.silent = True
+        threading.Timer(1.2, lambda: setattr(board, "silent", False)).start()
+        client.checked_logits(step)  # 800 B, which were given up once
+        requests = []
+        for _ in range(20):
+            before = board.executed
+            client.checked_logits(step)
+            requests.append(board.executed - before)
+    assert requests[0] == 4
+    assert requests[-1] == 1
 
 
 def test_request_repeated_is_not_executed_twice(board: FakeBoard, connect: Connect) -> None:
@@ -218,6 +236,12 @@ def test_silent_board() -> None:
         error = _fail_to_identify(url)
     assert "not one byte" in error.message
     assert error.exit_code == 4
+
+
+def test_line_that_echoes() -> None:
+    error = _fail_to_identify("loop://")
+    assert "none of them is the reply" in error.message
+    assert "RX and TX" in error.try_
 
 
 def test_board_that_only_talks_text() -> None:

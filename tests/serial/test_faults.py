@@ -4,7 +4,9 @@ import contextlib
 import os
 import random
 import re
+import signal
 import socket
+import subprocess
 import threading
 import time
 import zlib
@@ -99,6 +101,34 @@ def test_reset_in_the_middle_of_a_run(m55_build: BuildFolder, golden: Golden, co
             client.identify()
         # the same command again works
         assert _validate(connect_again(client, connect), golden, m55_build, steps=4).ok
+
+
+def test_emulator_stopped_in_mid_run(m55_build: BuildFolder, golden: Golden, connect: Connect) -> None:
+    command = make_qemu_command(load_board(m55_build.board), m55_build.elf, serial := find_free_port())
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _await_listener(serial)
+        client = connect(f"socket://127.0.0.1:{serial}", step_patience_s=1.0)
+        client.identify(patience_s=30)
+        client.reset()
+        client.step(1)
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(NoReplyError, match=r"no reply to step .* silent now") as caught:
+            client.step(2)
+        assert "stopped" in caught.value.try_
+        process.send_signal(signal.SIGCONT)
+        assert _validate(connect_again(client, connect), golden, m55_build, steps=4).ok
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _await_listener(port: int) -> None:
+    """Look, but do not connect: QEMU serves the first client alone."""
+    end = time.monotonic() + 15
+    while f"0100007F:{port:04X}" not in Path("/proc/net/tcp").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def connect_again(client: BoardClient, connect: Connect) -> BoardClient:

@@ -88,7 +88,11 @@ def test_wrong_answer_and_missing_build(run: Run, host_build: BuildFolder, tmp_p
     assert code == 1
     assert "AssertionError" in out
     assert "--mmoe-build DIR, or MMOE_EMBED_BUILD" in run()[1]
-    assert "is not a finished build" in run("--mmoe-build", str(tmp_path))[1]
+    wrong = run("--mmoe-build", str(tmp_path))[1]
+    assert "is not a finished build" in wrong
+    assert "Traceback" not in wrong
+    assert "errors.py" not in wrong
+    assert "no baud rate" in run("--mmoe-build", str(host_build.path), "--mmoe-baud", "fast")[1]
 
 
 def test_hardware_map_finds_the_zephyr_name(tmp_path: Path) -> None:
@@ -99,6 +103,13 @@ def test_hardware_map_finds_the_zephyr_name(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="no connected st_nucleo_f446re") as caught:
         find_device(devices, load_board("st_nucleo_f446re"), file)
     assert "nrf5340dk/nrf5340/cpuapp" in caught.value.try_
+
+
+@pytest.mark.parametrize("platform", ["frdm_k64f mps2/an386", "[frdm_k64f, mps2/an386]"])
+def test_hardware_map_of_a_board_with_several_names(tmp_path: Path, platform: str) -> None:
+    file = tmp_path / "map.yml"
+    file.write_text(f"- {{connected: true, platform: {platform}, serial: /dev/ttyACM3, id: a, product: b, runner: c}}\n")
+    assert find_device(load_hardware_map(file), load_board("qemu_mps2_an386"), file).serial == "/dev/ttyACM3"
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,12 @@ def test_missing_port_as_json(build: Path, run: Run) -> None:
     assert envelope["error"]["at"] == "/dev/ttyNOPE7"
 
 
+def test_empty_port_never_starts_the_emulator(build: Path, run: Run) -> None:
+    code, _, err = run("validate", str(build), "--port", "")
+    assert code == 2
+    assert "--port is empty" in err
+
+
 def test_no_build(tmp_path: Path, run: Run) -> None:
     code, _, err = run("run", str(tmp_path), "hi")
     assert code == 1

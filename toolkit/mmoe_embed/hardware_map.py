@@ -1,7 +1,6 @@
 """Twister's hardware map: which boards hang on this machine, at which ports (Zephyr's doc/develop/test/twister.rst)."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -14,12 +13,17 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
     connected: bool = False
     id: str | int | None = None  # of the debug probe
-    platform: str | None = None  # Zephyr's name of the board, or ours
+    platform: str | list[str] = []  # Zephyr's names of the board, or ours; twister splits a string at spaces
     product: str | None = None
     runner: str | None = None
     serial: str | None = None
     baud: int | None = None
     fixtures: list[str] = []
+
+    @property
+    def platforms(self) -> list[str]:
+        """Every name that the entry goes by."""
+        return self.platform.split() if isinstance(self.platform, str) else self.platform
 
 
 def load_hardware_map(file: Path) -> list[Device]:
@@ -47,9 +51,9 @@ def find_device(devices: list[Device], board: Board, file: Path) -> Device:
     """
     names = {board.name, board.zephyr_board}
     for device in devices:
-        if device.connected and device.serial and device.platform in names:
+        if device.connected and device.serial and names.intersection(device.platforms):
             return device
-    others: list[Any] = sorted({device.platform for device in devices if device.connected and device.platform})
+    others = sorted({name for device in devices if device.connected for name in device.platforms})
     raise DeviceError(
         f"no connected {board.name} with a serial port in the hardware map",
         at=str(file),

@@ -89,6 +89,8 @@ def _open_board(config: pytest.Config) -> Iterator[BoardUnderTest]:
     build = load_build(Path(folder))
     board = load_board(build.board)
     port, rate, map_file = (_setting(config, name) for name in ("port", "baud", "hardware-map"))
+    if rate and not rate.isdecimal():
+        raise pytest.UsageError(f"{rate!r} is no baud rate: --mmoe-baud 115200")
     baud = int(rate) if rate else None
     if port is None and map_file is not None:
         device = find_device(load_hardware_map(Path(map_file)), board, Path(map_file))
@@ -99,7 +101,13 @@ def _open_board(config: pytest.Config) -> Iterator[BoardUnderTest]:
 
 @pytest.fixture(scope="session")
 def _mmoe_session(request: pytest.FixtureRequest) -> Iterator[BoardUnderTest]:
-    with _open_board(request.config) as board:
+    from mmoe_embed.errors import ToolkitError
+
+    with contextlib.ExitStack() as stack:
+        try:
+            board = stack.enter_context(_open_board(request.config))
+        except ToolkitError as error:  # the user's to fix: three lines instead of a traceback through our code
+            pytest.fail(str(error), pytrace=False)
         yield board
 
 

@@ -9,11 +9,19 @@ import rich_click as click
 
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, load_build
+from mmoe_embed.errors import UsageError
 from mmoe_embed.runners import connect_board
 from mmoe_embed.serial.client import BoardClient
 from mmoe_embed.storage import FlashModel, set_pace
 
 build_argument = click.argument("build", type=click.Path(path_type=Path))
+
+
+def _check_port(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """An empty port, from a variable that a CI job did not set, would start the emulator in the board's place."""
+    if value is not None and not value.strip():
+        raise UsageError("--port is empty", try_="name the port; leave the option out to start the board's emulator")
+    return value
 
 
 def port_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,6 +30,7 @@ def port_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--port",
         "-p",
         metavar="URL",
+        callback=_check_port,
         help="/dev/ttyACM0, socket://HOST:PORT, rfc2217://HOST:PORT. Default: start the board's emulator.",
     )
     baud = click.option("--baud", type=click.IntRange(min=1), metavar="RATE", help="Default: the board file's rate.")

@@ -26,7 +26,8 @@ from mmoe_embed.serial.replies import (
 
 PROTOCOL_ABI = 4
 MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
-_SMALLEST_PIECE_BYTES = 16  # of one reply on the worst line
+_SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 16, 1024  # of one reply: on the worst line, and on a good one
+_GOOD_PIECES = 64  # that came at once before longer ones are tried again
 
 _RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS = range(0x02, 0x0C)
 _PREFILL, _TIMELINE, _SAMPLING = range(0x0C, 0x0F)
@@ -81,7 +82,8 @@ class BoardClient:
         self.identity: Identity | None = None
         self._step_patience_s = step_patience_s
         self._step_pace = RoundTrip(0.5, 2 * link.least_wait_s, step_patience_s / 4)
-        self._piece_bytes = 1024
+        self._piece_bytes = _LARGEST_PIECE_BYTES
+        self._good_pieces = 0
         self._position = 0
 
     def close(self) -> None:
@@ -365,7 +367,9 @@ class BoardClient:
         Raises:
             StatusError: the board refused.
         """
-        reply = self.link.request(kind, payload, reply_bytes=reply_bytes, pace=pace, patience_s=patience_s)
+        reply = self.link.request(
+            kind, payload, name=name, reply_bytes=reply_bytes, pace=pace, patience_s=patience_s
+        )
         if len(reply) < 4:
             raise self._malformed(name, reply)
         status = struct.unpack_from("<i", reply)[0]
@@ -378,7 +382,7 @@ class BoardClient:
     def _ask_piece(
         self, name: str, kind: int, first: int, count: int, *, item_bytes: int, head_bytes: int = 0
     ) -> bytes:
-        """Items from `first`, at most `count` of them; fewer where long replies do not come through.
+        """Items from `first`, at most `count` of them; fewer while long replies do not come through.
 
         Where the request has no head, exactly the number asked for is right; with one, fewer at the end are too.
         """
@@ -388,17 +392,27 @@ class BoardClient:
             last_resort = self._piece_bytes <= _SMALLEST_PIECE_BYTES
             patience_s = 20.0 if last_resort else 1.0 + 30 * reply_bytes / self.link.port.baud
             request = struct.pack("<IH" if kind == _LOGITS else "<HH", first, asked)
+            retries = self.link.retries
             try:
                 reply = self.ask(name, kind, request, reply_bytes=reply_bytes, patience_s=patience_s)
             except NoReplyError:
                 if last_resort:
                     raise
                 self._piece_bytes //= 4
+                self._good_pieces = 0
                 continue
+            self._note_piece(good=self.link.retries == retries)
             items, rest = divmod(len(reply) - head_bytes, item_bytes)
             if rest or items < 0 or items > asked or (items < asked and not head_bytes):
                 raise self._malformed(name, reply)
             return reply
+
+    def _note_piece(self, *, good: bool) -> None:
+        """A line that was bad, or a board that stood still for a while, must not slow down the rest of the session."""
+        self._good_pieces = self._good_pieces + 1 if good else 0
+        if self._good_pieces == _GOOD_PIECES:
+            self._piece_bytes = min(_LARGEST_PIECE_BYTES, 4 * self._piece_bytes)
+            self._good_pieces = 0
 
     def _notice_reset(self) -> None:
         """Raise ResetError when a failure comes from a board that has started again."""

@@ -48,6 +48,7 @@ class FrameReader:
 
     def __init__(self) -> None:
         self.bytes_received = 0
+        self.frames = 0
         self.damaged = 0  # stretches between zeros that were no intact frame
         self.binary_bytes = 0  # of those stretches: bytes that no text has
         self.noise = b""  # the last bytes that belonged to no frame
@@ -66,6 +67,7 @@ class FrameReader:
             frame = decode_frame(stretch)
             if frame:
                 frames.append(frame)
+                self.frames += 1
             else:
                 self._note(stretch)
         self._pending += rest

@@ -76,6 +76,7 @@ class Link:
         kind: int,
         payload: bytes = b"",
         *,
+        name: str = "",
         reply_bytes: int = 64,
         pace: RoundTrip | None = None,
         patience_s: float = 10.0,
@@ -85,6 +86,7 @@ class Link:
         Args:
             kind: request type.
             payload: what goes with it.
+            name: of the request, for messages.
             reply_bytes: about how long the reply is, for the first time-out.
             pace: what requests of this kind have taken so far, and what this one teaches; the wait is doubled
                 for every repetition. None for requests that run no model.
@@ -104,6 +106,7 @@ class Link:
         pace = pace or self._pace
         first_wait_s = pace.timeout_s + transfer_s
         end = time.monotonic() + patience_s
+        heard_before = self.reader.bytes_received
         sent = 0
         while sent == 0 or time.monotonic() < end:
             self.retries += sent > 0
@@ -118,10 +121,11 @@ class Link:
                 if sent > 1 and sequence == 0:
                     self.drain()  # identify has no sequence: a second reply must not answer the next one
                 return reply
+        found, advice = self._explain(heard_before)
         raise NoReplyError(
-            f"no reply to request 0x{kind:02x} in {patience_s:g} s, {sent} tries: {self.describe_silence()}",
+            f"no reply to {name or f'request 0x{kind:02x}'} in {patience_s:g} s, {sent} tries: {found}",
             at=self.port.url,
-            try_=self._suggest(),
+            try_=advice,
         )
 
     def drain(self, quiet_s: float = _DRAIN_S, at_most_s: float = 1.0) -> None:
@@ -130,31 +134,32 @@ class Link:
         while time.monotonic() < end and (data := self.port.read(quiet_s)):
             self.reader.feed(data)
 
-    def describe_silence(self) -> str:
-        """What came instead of replies, in words."""
+    def _explain(self, heard_before: int) -> tuple[str, str]:
+        """(what came instead of a reply, what to try); bytes up to `heard_before` came before the request."""
         reader = self.reader
         noise = reader.snapshot_noise()
+        garbled = not noise or count_binary(noise) > len(noise) // 8  # nothing but zeros is a line held low
+        if holders := self.port.find_holders():
+            advice = f"close {holders}, which has the same port open"
+        elif reader.bytes_received == 0 and self.port.url.startswith("socket://"):
+            advice = "is another program connected to it? an emulator's port serves one at a time"
+        else:
+            advice = ""
         if reader.bytes_received == 0:
-            return "the board is silent, not one byte came"
-        if not noise:
-            return "it answered before and is silent now"
-        if count_binary(noise) > len(noise) // 8:
-            return f"{reader.bytes_received} B came, {reader.damaged} stretches damaged: noise or a wrong baud rate"
+            found = "the board is silent, not one byte came"
+            return found, advice or "reset the board, check the port; is the build on it? mmoe-embed flash BUILD"
+        if reader.frames and reader.bytes_received == heard_before:
+            found = "it answered before and is silent now"
+            return found, advice or "it hangs, or its emulator is stopped: reset it and run the same command again"
+        if reader.frames and not noise:
+            found = "frames came, but none of them is the reply"
+            return found, advice or "does the line send back what it gets? check that RX and TX are not connected"
+        if garbled:
+            found = f"{reader.bytes_received} B came, {reader.damaged} stretches damaged: noise or a wrong baud rate"
+            return found, advice or f"check the baud rate (now {self.port.baud}, --baud) and the cable"
         text = noise.decode("ascii", "replace").strip().splitlines() or [""]
-        return f"text came but no frames, the last line is {text[-1][:60]!r}"
-
-    def _suggest(self) -> str:
-        holders = self.port.find_holders()
-        if holders:
-            return f"close {holders}, which has the same port open"
-        noise = self.reader.snapshot_noise()
-        if self.reader.bytes_received == 0 and self.port.url.startswith("socket://"):
-            return "is another program connected to it? an emulator's port serves one at a time"
-        if self.reader.bytes_received == 0:
-            return "reset the board, check the port; is the build on it? mmoe-embed flash BUILD"
-        if noise and count_binary(noise) > len(noise) // 8:
-            return f"check the baud rate (now {self.port.baud}, --baud) and the cable"
-        return "is mmoe-embed's firmware on the board? mmoe-embed flash BUILD"
+        found = f"text came but no frames, the last line is {text[-1][:60]!r}"
+        return found, advice or "is mmoe-embed's firmware on the board? mmoe-embed flash BUILD"
 
     def _await(self, kind: int, sequence: int, end: float) -> bytes | None:
         """The reply, or None when it has not come, or has come damaged and the line is quiet again."""
