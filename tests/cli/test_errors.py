@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from random_model import small_config, write_checkpoint
 
+from mmoe_embed.cli.output import report_failure
+from mmoe_embed.errors import ToolkitError
+
 
 def run_cli(*arguments: object, timeout_s: float = 120, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run mmoe-embed as its own process."""
@@ -90,6 +93,14 @@ def test_bad_input_gets_a_clear_error(
     assert envelope["verb"] == " ".join(arguments[:words])
 
 
+def test_only_a_bug_prints_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, is_bug in ((ToolkitError("full", try_="this is a bug of yours"), False), (KeyError("oops"), True)):
+        assert report_failure(error, "plan", as_json=False) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("Error: ")
+        assert said.count(type(error).__name__) == (2 if is_bug else 0)  # in the message, and at the traceback's end
+
+
 def test_plan_prints_one_envelope(checkpoint: Path) -> None:
     done = run_cli("plan", checkpoint, "--board", "qemu_mps3_an547", "--json")
     assert done.returncode == 0
@@ -163,7 +174,9 @@ def test_build_refuses_a_folder_of_other_inputs(tmp_path: Path, checkpoint: Path
     options = run_cli("build", checkpoint, "--board", "host_x86_64", "-o", folder, "--scheme", "int4")
     assert options.returncode == 6
     assert "holds a build of scheme auto, not of int4" in options.stderr
+    (folder / "prompts.txt").write_text("what an example's build would have left\n")
     assert run_cli("build", second, "--board", "host_x86_64", "-o", folder, "--clean").returncode == 0
+    assert not (folder / "prompts.txt").exists()
 
     (folder / "quantized.safetensors").write_bytes(b"changed")
     changed = run_cli("validate", folder)

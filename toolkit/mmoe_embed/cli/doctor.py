@@ -4,6 +4,7 @@ import dataclasses
 
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.doctor import diagnose, render_diagnosis
+from mmoe_embed.errors import ToolchainError
 
 
 @verb("doctor")
@@ -12,4 +13,4 @@ def command() -> Result:
     diagnosis = diagnose()
     missing = [finding.name for finding in diagnosis.missing]
     data = dataclasses.asdict(diagnosis) | {"missing": missing, "ok": diagnosis.ok}
-    return Result(data, render_diagnosis(diagnosis), exit_code=0 if diagnosis.ok else 5)
+    return Result(data, render_diagnosis(diagnosis), exit_code=0 if diagnosis.ok else ToolchainError.exit_code)
