@@ -174,6 +174,12 @@ def test_build_refuses_a_folder_of_other_inputs(tmp_path: Path, checkpoint: Path
     options = run_cli("build", checkpoint, "--board", "host_x86_64", "-o", folder, "--scheme", "int4")
     assert options.returncode == 6
     assert "holds a build of scheme auto, not of int4" in options.stderr
+    few = run_cli("build", checkpoint, "--board", "host_x86_64", "-o", folder, "--expert-slots", "3")
+    assert "holds a build of expert_slots default, not of 3" in few.stderr
+    record = json.loads((folder / "build.json").read_text())
+    del record["options"]["prefetch"]  # as an older tool would have left it, which had no such option
+    (folder / "build.json").write_text(json.dumps(record | {"inputs": "of an older tool"}))
+    assert run_cli("build", checkpoint, "--board", "host_x86_64", "-o", folder).returncode == 0
     (folder / "prompts.txt").write_text("what an example's build would have left\n")
     assert run_cli("build", second, "--board", "host_x86_64", "-o", folder, "--clean").returncode == 0
     assert not (folder / "prompts.txt").exists()

@@ -27,6 +27,7 @@ from mmoe_embed.compile import Program, drop_objects, link_program
 from mmoe_embed.elf import check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
 from mmoe_embed.errors import FitError, MismatchError, UsageError
+from mmoe_embed.paging.placement import Placement
 from mmoe_embed.plan import SLOT_STATE_BYTES, TOKEN_BYTES, BoardPlan, PlanRequest, RuntimeBytes, choose_scheme
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
@@ -38,6 +39,7 @@ STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, a
 # what a program has besides: 132 KiB of stack that Linux maps at first, as much heap of the C library, as much of the
 # thread that reads experts, its guard page included
 _PROGRAM_STACK_BYTES = 396 * 1024
+_DEFAULT = "default"  # of an option that was not given
 _SLACK = 256  # sizes of a link are rounded up to this, so that the next one settles
 _LINKS = 3  # with measured sizes; the second has what the first had, but for another scheme or other tables
 
@@ -208,15 +210,24 @@ def _progress(console: Console | None) -> Callable[[str], None]:
 
 def _describe_request(request: BuildRequest, toolchain: Toolchain) -> dict[str, str]:
     """What a build is asked to be, by name: a folder whose build was asked to be another is refused."""
-    options = {field.name: getattr(request.plan, field.name) for field in dataclasses.fields(request.plan)}
-    asked = {
-        "checkpoint": checkpoint_folder(request.checkpoint).resolve(),
+    return {
+        "checkpoint": str(checkpoint_folder(request.checkpoint).resolve()),
         "board": request.board,
         "scheme": request.scheme,
         "compiler": toolchain.name,
-        **options,
+        **_describe_options(request.plan),
     }
-    return {name: "default" if value is None else str(value) for name, value in asked.items()}
+
+
+def _describe_options(options: PlanRequest | Placement) -> dict[str, str]:
+    asked: dict[str, str] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, Placement):
+            asked |= _describe_options(value)
+        else:
+            asked[field.name] = _DEFAULT if value == field.default else str(value)
+    return asked
 
 
 def _check_folder(request: BuildRequest, asked: dict[str, str]) -> None:
@@ -226,11 +237,13 @@ def _check_folder(request: BuildRequest, asked: dict[str, str]) -> None:
         raise UsageError(f"{folder} is a file; a build needs a folder", try_="another -o")
     record = read_record(folder) if folder.is_dir() else None
     if record is not None and not request.clean:
-        held = record.get("asked", {})
+        options = record.get("options", {})  # none of an image that was adopted
+        held = {"checkpoint": record["checkpoint"], "board": record["board"], **options}
         for what, new in asked.items():
-            if held.get(what, new) != new:
+            old = held.get(what, _DEFAULT if options else new)  # default: the tool had no such option then
+            if old != new:
                 raise MismatchError(
-                    f"{folder} holds a build of {what} {held[what]}, not of {new}",
+                    f"{folder} holds a build of {what} {old}, not of {new}",
                     at=str(folder),
                     try_="another -o, or --clean to build over it",
                 )
@@ -290,7 +303,7 @@ def _finish(
             "inputs": inputs,
             "checkpoint": asked["checkpoint"],
             "board": request.board,
-            "asked": asked,
+            "options": {name: value for name, value in asked.items() if name not in ("checkpoint", "board")},
             "elf": program.elf.name,
             "model_id": model.model_id,
             "build_id": emitted.build_id,
