@@ -121,6 +121,7 @@ typedef struct {
     uint32_t steps; /* tokens taken */
     uint32_t load_errors;
     uint32_t prefetched, prefetch_used; /* pages read ahead, and those of them that were wanted before they were evicted */
+    uint32_t kept;                      /* pages that were still in their slots when the runtime started */
     uint64_t check_ticks;               /* spent on CRC-32 of pages */
     mmoe_layer_statistics *layer;       /* (layers) */
 } mmoe_statistics;
@@ -216,6 +217,10 @@ void mmoe_port_write(const void *data, uint32_t length);
 /* Bytes reserved for the stack, and the most that was ever used; 0 and 0 where the port does not know. */
 void mmoe_port_stack(uint32_t *reserved, uint32_t *used);
 uint32_t mmoe_port_boot_count(void);
+#ifdef MMOE_RETAINED
+/* Where RAM outlives a reset: resets the processor and its peripherals. */
+void mmoe_port_restart(void);
+#endif
 
 #ifdef __cplusplus
 }

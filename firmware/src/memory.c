@@ -5,6 +5,11 @@
 #include "model.h"
 
 #define PLACED(section_name) __attribute__((section(".bss." section_name), aligned(16)))
+#ifdef MMOE_RETAINED
+#define OUTLIVES_RESET __attribute__((section(".noinit")))
+#else
+#define OUTLIVES_RESET
+#endif
 #define AT_LEAST_1(n) MMOE_MAX(1, n)
 
 #define EXPERTS (MMOE_MODEL_LAYERS * MMOE_MODEL_EXPERTS)
@@ -31,7 +36,7 @@ static uint8_t routes[AT_LEAST_1(ROUTES)];
 static uint64_t op_ticks[MMOE_MODEL_OPS];
 static uint32_t op_calls[MMOE_MODEL_OPS];
 static mmoe_layer_statistics layer_statistics[MMOE_MODEL_LAYERS];
-static mmoe_slot slot[AT_LEAST_1(MMOE_MODEL_SLOTS)];
+static mmoe_slot slot[AT_LEAST_1(MMOE_MODEL_SLOTS)] OUTLIVES_RESET;
 static uint16_t expert_slot[AT_LEAST_1(EXPERTS)];
 static uint16_t expert_uses[AT_LEAST_1(EXPERTS)];
 static mmoe_page_entry table[AT_LEAST_1(TABLE)];

@@ -25,6 +25,8 @@ typedef struct {
     uint8_t state;  /* mmoe_slot_state */
     uint8_t needed; /* 1: the token still needs it, never evicted */
     uint8_t ahead;  /* 1: loaded on a guess and not wanted yet */
+    uint16_t whole; /* ~expert: its whole page lies in the slot's memory, whatever the state; also after a reset, in RAM that
+                     * outlives one */
 } mmoe_slot;
 _Static_assert(sizeof(mmoe_slot) == 12, "a plan counts so many bytes for a slot: SLOT_STATE_BYTES of mmoe_embed/plan.py");
 

@@ -37,6 +37,40 @@ static mmoe_place place_of(uint16_t expert) {
 
 static mmoe_layer_statistics *layer_of(uint16_t expert) { return &pager.statistics->layer[expert / pager.model->experts]; }
 
+/* CRC-32 of more bytes of an expert's page */
+static uint32_t check_more(uint16_t expert, uint32_t crc, const uint8_t *data, uint32_t length) {
+    const uint64_t start = mmoe_port_ticks();
+    crc = mmoe_crc32(crc, data, length);
+    const uint64_t end = mmoe_port_ticks();
+    pager.statistics->check_ticks += end - start;
+    (void)expert; /* but for the timeline */
+    MMOE_NOTE_AT(start, MMOE_EVENT_CHECK, expert);
+    MMOE_NOTE_AT(end, MMOE_EVENT_CHECK_END, expert);
+    return crc;
+}
+
+#ifdef MMOE_RETAINED
+static int may_hold(uint32_t s, uint16_t expert) {
+    const uint16_t *first = pager.model->first_slot;
+    const uint32_t layer = expert / pager.model->experts;
+    return place_of(expert) != MMOE_PLACE_IN_PLACE && (!first || (s >= first[layer] && s < first[layer + 1]));
+}
+
+/* Slots whose memory has outlived a reset, their pages still right: they need not be read again. */
+static void take_over_slots(void) {
+    for (uint32_t s = 0; s < pager.model->slots; s++) {
+        mmoe_slot *slot = &pager.memory->slot[s];
+        const uint16_t expert = slot->expert;
+        if ((slot->whole ^ expert) != 0xFFFFu || expert >= expert_count() || !may_hold(s, expert)) continue;
+        if (pager.memory->expert_slot[expert] != MMOE_NO_SLOT) continue;
+        if (check_more(expert, 0, slot_page(s), pager.model->expert_bytes) != mmoe_image_entry(expert).crc) continue;
+        *slot = (mmoe_slot){.expert = expert, .state = MMOE_SLOT_READY, .whole = slot->whole};
+        pager.memory->expert_slot[expert] = (uint16_t)s;
+        pager.statistics->kept++;
+    }
+}
+#endif
+
 mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, mmoe_statistics *statistics) {
     memset(&pager, 0, sizeof pager);
     pager.model = model;
@@ -46,7 +80,12 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
     pager.loading = pager.checking = MMOE_NO_SLOT;
     mmoe_policy_open(model, memory);
     mmoe_pager_empty();
-    return model->experts ? mmoe_image_open(model, memory) : MMOE_OK;
+    if (!model->experts) return MMOE_OK;
+    const mmoe_status status = mmoe_image_open(model, memory);
+#ifdef MMOE_RETAINED
+    if (status == MMOE_OK) take_over_slots();
+#endif
+    return status;
 }
 
 static void forget_queues(void) { pager.queued = pager.started = pager.later_queued = pager.later_started = 0; }
@@ -113,6 +152,7 @@ static void start_read(uint32_t s, uint16_t expert, uint32_t used, int needed) {
     mmoe_slot *slot = &pager.memory->slot[s];
     if (slot->state != MMOE_SLOT_EMPTY) drop_slot(s);
     if (pager.checking == s) pager.checking = MMOE_NO_SLOT;
+    slot->whole = slot->expert; /* no more, from before the driver writes */
     pager.read_started = mmoe_port_ticks();
     MMOE_NOTE_AT(pager.read_started, MMOE_EVENT_READ, expert);
     const mmoe_status status = mmoe_port_read_start(slot_page(s), mmoe_image_entry(expert).offset, pager.model->expert_bytes);
@@ -216,18 +256,6 @@ void mmoe_pager_want_later(const uint16_t *expert, uint32_t count) {
     mmoe_pager_poll();
 }
 
-/* CRC-32 of more bytes of an expert's page */
-static uint32_t check_more(uint16_t expert, uint32_t crc, const uint8_t *data, uint32_t length) {
-    const uint64_t start = mmoe_port_ticks();
-    crc = mmoe_crc32(crc, data, length);
-    const uint64_t end = mmoe_port_ticks();
-    pager.statistics->check_ticks += end - start;
-    (void)expert; /* but for the timeline */
-    MMOE_NOTE_AT(start, MMOE_EVENT_CHECK, expert);
-    MMOE_NOTE_AT(end, MMOE_EVENT_CHECK_END, expert);
-    return crc;
-}
-
 static mmoe_status refuse_page(void) {
     pager.statistics->load_errors++;
     return MMOE_E_PAGE_CRC;
@@ -314,6 +342,7 @@ mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **pag
                 return refuse_page();
             }
             pager.memory->slot[s].state = MMOE_SLOT_READY;
+            pager.memory->slot[s].whole = (uint16_t)(expert ^ 0xFFFFu);
         }
     }
     *page = slot_page(s);

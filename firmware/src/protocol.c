@@ -15,7 +15,7 @@ enum {
     SCORE = 0x10, SELFTEST,
     FLASH_READ = 0x18, FLASH_ERASE, FLASH_PROGRAM, FLASH_CRC, SWITCH,
     REPLY = 0x80,
-    RESET_SLOTS = 1, RESET_STATISTICS = 2,
+    RESET_SLOTS = 1, RESET_STATISTICS = 2, RESET_BOARD = 4,
     ERASE_ANYTHING = 1,
     MAX_FLASH = 1024, MAX_LOGITS = 256, MAX_OPS = 64, MAX_LAYERS = 32, MAX_EVENTS = 120,
 };
@@ -159,6 +159,9 @@ static mmoe_status identify(mmoe_session *s) {
 
 static mmoe_status reset(mmoe_session *s, payload in) {
     if (in.length != 1) return MMOE_E_ARGUMENT;
+#ifdef MMOE_RETAINED
+    if (in.data[0] & RESET_BOARD) mmoe_port_restart();
+#endif
     s->generating = 0;
     mmoe_reset(s->rt);
     if (in.data[0] & RESET_SLOTS) mmoe_pager_empty();
@@ -224,6 +227,7 @@ static mmoe_status statistics(mmoe_session *s) {
     put(s, now->check_ticks, 8);
     put(s, now->prefetched, 4);
     put(s, now->prefetch_used, 4);
+    put(s, now->kept, 4);
     return MMOE_OK;
 }
 

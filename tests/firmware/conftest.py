@@ -40,6 +40,7 @@ def shared_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-fPIC",
             "-shared",
             "-DMMOE_CHECK_BYTES=16u",
+            "-DMMOE_RETAINED",
             f"-I{FIRMWARE / 'include'}",
             f"-I{FIRMWARE / 'src'}",
             f"-I{KERNELS / 'include'}",

@@ -450,3 +450,66 @@ WRONG_IMAGES = {
 @pytest.mark.parametrize("mapped", [False, True])
 def test_wrong_image_is_refused(pager: Pager, what: str, mapped: bool) -> None:
     assert pager.open(3, image=WRONG_IMAGES[what], mapped=mapped) == IMAGE
+
+
+# --- slots that outlive a reset ------------------------------------------------------------------------------------------
+
+
+def fill(pager: Pager, slots: int = 4) -> list[int]:
+    """Load experts into every slot; which ones."""
+    assert pager.open(slots) == OK
+    pager.run_layer([0, 1])
+    pager.run_layer([8, 9])
+    return [0, 1, 8, 9]
+
+
+def test_slots_outlive_a_reset(pager: Pager) -> None:
+    fill(pager)
+    assert pager.c.fake_restart() == 4
+    starts = pager.get("starts")
+    assert pager.run_layer([0, 1]) == [1, 1]
+    assert pager.run_layer([8, 9]) == [1, 1]
+    assert pager.get("starts") == starts
+    assert pager.run_layer([10, 11]) == [0, 0]
+    assert pager.c.fake_restart() == 4  # two of them others than before
+
+
+def test_slot_that_was_damaged_is_read_again(pager: Pager) -> None:
+    experts = fill(pager)
+    pager.c.fake_damage_slot(pager.c.fake_slot_of(8))
+    assert pager.c.fake_restart() == 3
+    assert [pager.c.fake_slot_of(expert) == 0xFFFF for expert in experts] == [False, False, True, False]
+    assert pager.run_layer([8, 9]) == [0, 1]
+
+
+def test_slot_that_was_being_loaded_is_read_again(pager: Pager) -> None:
+    fill(pager)
+    pager.set(polls=9)
+    pager.want([2, 3])
+    assert pager.c.fake_restart() == 3  # the slot that expert 2 was read into holds neither it nor what it held before
+    assert pager.run_layer([2, 3]) == [0, 0]
+
+
+def test_slot_of_an_expert_that_was_replaced_is_read_again(pager: Pager) -> None:
+    fill(pager)
+    replaced = page(70)
+    offset = struct.unpack_from("<I", make_image(), 64 + 12 * 9)[0]
+    pager.c.fake_write_image(offset, replaced, EXPERT_BYTES)
+    pager.c.fake_write_image(64 + 12 * 9 + 8, struct.pack("<I", zlib.crc32(replaced)), 4)
+    assert pager.c.fake_restart() == 3
+    assert pager.want([8, 9]) == [1, 0]
+    assert pager.take(9) == (OK, replaced)
+
+
+def test_slots_go_only_to_experts_that_may_have_them(pager: Pager) -> None:
+    fill(pager, 8)
+    pager.c.fake_divide_slots((ctypes.c_uint16 * 3)(0, 3, 8))  # 0 and 1 are where layer 0 may be, 8 not, 9 is
+    pager.c.fake_place(1, IN_PLACE)
+    assert [pager.c.fake_slot_of(expert) for expert in (0, 1, 8, 9)] == [0, 1, 2, 3]
+    assert pager.c.fake_restart() == 2
+    assert [pager.c.fake_slot_of(expert) for expert in (0, 1, 8, 9)] == [0, 0xFFFF, 0xFFFF, 3]
+
+
+def test_nothing_is_taken_over_from_memory_that_was_off(pager: Pager) -> None:
+    assert pager.open(4) == OK
+    assert pager.c.fake_restart() == 0

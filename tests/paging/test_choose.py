@@ -104,7 +104,7 @@ def test_expert_cost_needs_a_bandwidth() -> None:
     assert expert_cost(board, 4000, None, in_place=True) == ExpertCost()
 
 
-STATISTICS = Statistics(100, 600, 400, 0, 400 * 64, 5000, 0, 0, 0, 0, 8000, 100, 0, 0)
+STATISTICS = Statistics(100, 600, 400, 0, 400 * 64, 5000, 0, 0, 0, 0, 8000, 100, 0, 0, 0)
 
 
 @pytest.mark.parametrize(("promised", "warns"), [(0.6, False), (0.56, False), (0.66, False), (0.5, True), (0.7, True)])

@@ -210,7 +210,8 @@ class FakeBoard:
         return struct.pack("<BQII", 3, 100, 7, 7 if name != self.wrong_kernel else 8) + name.encode() + b"\0"
 
     def _statistics(self, _: bytes) -> bytes:
-        return struct.pack("<IIIIQQIIIIQQII", self.counted, 30, 10, 0, 4096, 77, 1000, 900, 2048, 1024, 154, 11, 0, 0)
+        reads = (30, 10, 0, 4096, 77)
+        return struct.pack("<IIIIQQIIIIQQIII", self.counted, *reads, 1000, 900, 2048, 1024, 154, 11, 0, 0, 0)
 
     def _profile(self, payload: bytes) -> bytes:
         first, count = struct.unpack("<HH", payload)

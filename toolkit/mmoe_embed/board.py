@@ -73,6 +73,7 @@ class Memory(_Table, frozen=True, kw_only=True):
     access: Literal["r", "rx", "rw", "rwx"]
     alias: list[int] = []
     dma: bool = False
+    retained: bool = False  # its content outlives a reset of the processor
     xip: bool = False  # experts can be computed in place
     use: list[Use] = []
     flash: Flash | None = None

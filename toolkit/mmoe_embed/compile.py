@@ -59,6 +59,7 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
         plan.flash_model,
         timeline=plan.timeline_events > 0,
         updates=plan.spare_pages > 0,
+        retained=plan.retained,
     )
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]

@@ -127,6 +127,7 @@ class BoardPlan:
     spare_pages: int
     flash_model: FlashModel | None
     timeline_events: int
+    retained: bool  # experts in slots outlive a reset
     mapped: bool  # the firmware finds the expert image in its address space
     page_alignment: int
     expert_image_bytes: int
@@ -333,6 +334,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         image.spare_pages,
         flash,
         request.timeline_events,
+        _outlive_reset(board, regions) and choice.placement.cache_margin == 0,  # bits would depend on the reset
         mapped,
         image.alignment,
         image_bytes,
@@ -375,6 +377,12 @@ def _lay_out_image(
         )
     check_storage_size(board, storage, image.size_bytes)
     return image
+
+
+def _outlive_reset(board: Board, regions: Iterable[Region]) -> bool:
+    retained = {memory.name for memory in board.memory if memory.retained}
+    places = {region.use: region.memory for region in regions if region.use in ("slots", "data")}
+    return "slots" in places and retained.issuperset(places.values())
 
 
 def _arena_accesses(graph: Graph, arena_bytes: int) -> tuple[int, int]:

@@ -39,6 +39,7 @@ def describe_port(
     *,
     timeline: bool = False,
     updates: bool = False,
+    retained: bool = False,
 ) -> Port:
     """Files and flags of a board.
 
@@ -49,6 +50,7 @@ def describe_port(
         flash: whose time is modelled, on an emulated board.
         timeline: whether the runtime records one.
         updates: whether the runtime can replace experts.
+        retained: whether slots and data outlive a reset.
 
     Raises:
         ToolchainError: the firmware has no driver for the board's console.
@@ -78,6 +80,8 @@ def describe_port(
         sources += (root / rules["flash_model"]["file"],)
         defines += ["-DMMOE_FLASH_MODEL", f"-DMMOE_FLASH_BYTES_PER_S={flash.bytes_per_s}"]
         defines += [f"-DMMOE_FLASH_LATENCY_NS={flash.latency_ns}", f"-DMMOE_FLASH_BLOCKS={int(flash.blocking)}"]
+    if retained:
+        defines.append("-DMMOE_RETAINED")
     if timeline:
         defines.append("-DMMOE_TIMELINE")
     if board.boot_writes:

@@ -98,6 +98,14 @@ static void Default_Handler(void) {
     for (;;) wait_for_interrupt();
 }
 
+#ifdef MMOE_RETAINED
+void mmoe_port_restart(void) {
+    __asm__ volatile("dsb" ::: "memory");
+    SCB_AIRCR = SCB_AIRCR_SYSRESETREQ;
+    Default_Handler();
+}
+#endif
+
 const char *mmoe_port_board(void) { return MMOE_BOARD; }
 
 void mmoe_port_stack(uint32_t *reserved, uint32_t *used) {

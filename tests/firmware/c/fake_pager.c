@@ -122,4 +122,15 @@ void fake_divide_slots(const uint16_t *first) {
 }
 uint16_t fake_slot_of(uint16_t expert) { return expert_slot[expert]; }
 
+/* A reset: slots and what is known of them are as they were. Returns the number of pages that are there still. */
+int32_t fake_restart(void) {
+    read.running = 0;
+    memset(layer_statistics, 0, sizeof layer_statistics);
+    statistics = (mmoe_statistics){.layer = layer_statistics};
+    const int32_t status = (int32_t)mmoe_pager_open(&model, &memory, &statistics);
+    return status ? status : (int32_t)statistics.kept;
+}
+void fake_damage_slot(uint16_t number) { slots[number * model.expert_bytes + 7] ^= 0x40; }
+
+void fake_write_image(uint32_t offset, const uint8_t *data, uint32_t length) { memcpy(image + offset, data, length); }
 void fake_corrupt(uint32_t offset) { image[offset] ^= 0x40; }

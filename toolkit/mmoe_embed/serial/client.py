@@ -153,6 +153,23 @@ class BoardClient:
         self.ask("reset", _RESET, bytes([empty_slots | clear_statistics << 1]), reply_bytes=4)
         self._position = 0
 
+    def restart(self) -> None:
+        """Reset the board's processor; what lies in RAM that outlives a reset stays there.
+
+        Raises:
+            DeviceError: this firmware cannot, or the board does not come back.
+        """
+        boots = self._known().boots
+        self.link.post(_RESET, bytes([4]))
+        self.identity = None
+        self._position = 0
+        if self.identify().boots == boots:
+            raise DeviceError(
+                "the board was not reset: nothing of its RAM is known to outlive a reset",
+                at=self.link.port.url,
+                try_="`retained = true` in the board file, for memories of which that was measured",
+            )
+
     def step(self, token: int) -> Step:
         """Feed one token.
 
@@ -210,7 +227,7 @@ class BoardClient:
 
     def statistics(self) -> Statistics:
         """Counters and high-water marks."""
-        return Statistics(*self._fixed("statistics", self.ask("statistics", _STATISTICS), "<IIIIQQIIIIQQII"))
+        return Statistics(*self._fixed("statistics", self.ask("statistics", _STATISTICS), "<IIIIQQIIIIQQIII"))
 
     def profile(self) -> list[OpProfile]:
         """Ticks and calls of every operation, in the order of the emitted step function."""

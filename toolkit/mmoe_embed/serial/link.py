@@ -96,11 +96,7 @@ class Link:
             NoReplyError: no intact reply in time.
             DeviceError: the port failed.
         """
-        if kind == IDENTIFY:
-            sequence = 0
-        else:
-            sequence = self._sequence
-            self._sequence = sequence % 255 + 1
+        sequence = 0 if kind == IDENTIFY else self._next_sequence()
         wire = encode_frame(Frame(kind, sequence, payload))
         transfer_s = (len(wire) + reply_bytes + 16) * _BITS_PER_BYTE / self.port.baud
         pace = pace or self._pace
@@ -127,6 +123,15 @@ class Link:
             at=self.port.url,
             try_=advice,
         )
+
+    def post(self, kind: int, payload: bytes = b"") -> None:
+        """Send a request that has no reply, once."""
+        self.port.write(encode_frame(Frame(kind, self._next_sequence(), payload)))
+
+    def _next_sequence(self) -> int:
+        sequence = self._sequence
+        self._sequence = sequence % 255 + 1
+        return sequence
 
     def drain(self, quiet_s: float = _DRAIN_S, at_most_s: float = 1.0) -> None:
         """Throw away what is on its way, until nothing has come for `quiet_s`."""

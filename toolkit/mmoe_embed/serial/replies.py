@@ -58,6 +58,7 @@ class Statistics:
     check_ticks: int
     prefetched: int
     prefetch_used: int
+    kept: int  # pages that the runtime found still in their slots when it started
 
     @property
     def hit_rate(self) -> float | None:
