@@ -17,7 +17,9 @@ enum { IMAGE_VERSION = 1 };
 static struct {
     const mmoe_model *model;
     mmoe_page_entry *table; /* NULL: the image's own is mapped */
+#ifdef MMOE_UPDATES
     mmoe_image_layout layout;
+#endif
     uint64_t timeout_ticks;
 } image;
 
@@ -39,9 +41,8 @@ mmoe_status mmoe_image_read(void *to, uint32_t offset, uint32_t length) {
     }
 }
 
-mmoe_status mmoe_image_read_entry(uint32_t table, uint32_t expert, mmoe_page_entry *entry) {
+mmoe_status mmoe_image_read_entry(const mmoe_image_layout *at, uint32_t table, uint32_t expert, mmoe_page_entry *entry) {
     static _Alignas(16) uint8_t bytes[MMOE_ENTRY_BYTES]; /* static: a stuck driver may write it late */
-    const mmoe_image_layout *at = &image.layout;
     const mmoe_status status = mmoe_image_read(bytes, table + MMOE_ENTRY_BYTES * expert, MMOE_ENTRY_BYTES);
     if (status != MMOE_OK) return status;
     const uint32_t offset = read_u32(bytes), length = read_u32(bytes + 4);
@@ -52,10 +53,10 @@ mmoe_status mmoe_image_read_entry(uint32_t table, uint32_t expert, mmoe_page_ent
     return MMOE_OK;
 }
 
-static mmoe_status check_table(void) {
-    for (uint32_t e = 0; e < image.layout.count; e++) {
+static mmoe_status check_table(const mmoe_image_layout *at) {
+    for (uint32_t e = 0; e < at->count; e++) {
         mmoe_page_entry entry;
-        const mmoe_status status = mmoe_image_read_entry(image.layout.table, e, &entry);
+        const mmoe_status status = mmoe_image_read_entry(at, at->table, e, &entry);
         if (status != MMOE_OK) return status;
         if (image.table) image.table[e] = entry;
     }
@@ -78,24 +79,29 @@ mmoe_status mmoe_image_open(const mmoe_model *model, const mmoe_memory *memory) 
     if (memcmp(header + 24, model->model_id, 32) != 0 || read_u32(header + 8) != count ||
         read_u32(header + 20) != model->expert_bytes || alignment < 16 || (alignment & (alignment - 1)) || bytes < 16)
         return MMOE_E_IMAGE;
-    image.layout =
-        (mmoe_image_layout){.count = count, .alignment = alignment, .bytes = bytes, .table = MMOE_HEADER_BYTES};
+    mmoe_image_layout layout = {.count = count, .alignment = alignment, .bytes = bytes, .table = MMOE_HEADER_BYTES};
 #ifdef MMOE_UPDATES
     const uint32_t copies = read_u32(header + 56);
 #endif
     status = mmoe_image_read(header, bytes - 16, 16);
     if (status == MMOE_E_PAGE_READ) return MMOE_E_IMAGE; /* the storage ends before the image does */
 #ifdef MMOE_UPDATES
-    if (status == MMOE_OK) status = mmoe_update_open(&image.layout, copies);
+    if (status == MMOE_OK) status = mmoe_update_open(&layout, copies);
+    image.layout = layout;
 #endif
-    return status == MMOE_OK ? check_table() : status;
+    return status == MMOE_OK ? check_table(&layout) : status;
 }
 
+#ifdef MMOE_UPDATES
 const mmoe_image_layout *mmoe_image_parts(void) { return &image.layout; }
+static uint32_t table_in_use(void) { return image.layout.table; }
+#else
+static uint32_t table_in_use(void) { return MMOE_HEADER_BYTES; }
+#endif
 
 mmoe_page_entry mmoe_image_entry(uint32_t expert) {
     if (image.table) return image.table[expert];
-    const uint8_t *entry = image.model->expert_image + image.layout.table + MMOE_ENTRY_BYTES * expert;
+    const uint8_t *entry = image.model->expert_image + table_in_use() + MMOE_ENTRY_BYTES * expert;
     return (mmoe_page_entry){.offset = read_u32(entry), .crc = read_u32(entry + 8)};
 }
 

@@ -57,9 +57,10 @@ static mmoe_status consider_copy(mmoe_image_layout *at, uint32_t copy) {
 }
 
 mmoe_status mmoe_update_open(mmoe_image_layout *at, uint32_t copies) {
+    const uint32_t mask = at->alignment - 1;
     at->copies = copies;
-    at->copy_bytes = MMOE_PAD(COPY_HEADER_BYTES + MMOE_ENTRY_BYTES * at->count, at->alignment);
-    if (copies % at->alignment || copies > at->bytes || 2 * at->copy_bytes > at->bytes - copies) return MMOE_E_IMAGE;
+    at->copy_bytes = (COPY_HEADER_BYTES + MMOE_ENTRY_BYTES * at->count + mask) & ~mask;
+    if (copies & mask || copies > at->bytes || 2 * at->copy_bytes > at->bytes - copies) return MMOE_E_IMAGE;
     const mmoe_status status = consider_copy(at, 0);
     return status == MMOE_OK ? consider_copy(at, 1) : status;
 }
@@ -137,7 +138,7 @@ static mmoe_status check_entry(const mmoe_session *s, uint32_t table, uint32_t e
     const mmoe_page_entry old = mmoe_image_entry(expert);
     mmoe_page_entry entry;
     uint32_t crc = 0;
-    mmoe_status status = mmoe_image_read_entry(table, expert, &entry);
+    mmoe_status status = mmoe_image_read_entry(mmoe_image_parts(), table, expert, &entry);
     if (status != MMOE_OK || (entry.offset == old.offset && entry.crc == old.crc)) return status;
     status = mmoe_update_crc(entry.offset, s->rt->model->expert_bytes, &crc);
     if (status != MMOE_OK) return status;
