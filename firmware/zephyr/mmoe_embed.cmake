@@ -3,7 +3,7 @@
 include_guard(GLOBAL)
 
 # mmoe_embed_model(<target> MODEL <checkpoint> [BOARD <board>] [SCHEME <scheme>] [EXPERT_SLOTS <n>] [SRAM <bytes>]
-#                  [POLICY <policy>])
+#                  [POLICY <policy>] [SPARE_PAGES <n>])
 #
 # Turns a checkpoint into C with `mmoe-embed emit`, as a step of the build that runs again when the checkpoint has changed,
 # and adds the C to a target, `app`. After the link, ${APPLICATION_BINARY_DIR}/mmoe_embed is a build folder as `mmoe-embed build`
@@ -12,12 +12,13 @@ include_guard(GLOBAL)
 #   MODEL         folder of the checkpoint, relative to the CMakeLists.txt; -DMMOE_MODEL=<checkpoint> stands for it
 #   BOARD         board of mmoe-embed, or the path of a board file. Default: the memories that devicetree describes,
 #                 less CONFIG_MMOE_EMBED_OTHER_RAM_BYTES
+#   SPARE_PAGES   experts that can be replaced at once, with CONFIG_MMOE_EMBED_UPDATES; 1 when left out
 #   others        as the options of `mmoe-embed emit`
 function(mmoe_embed_model target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL;BOARD;SCHEME;EXPERT_SLOTS;SRAM;POLICY" "")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL;BOARD;SCHEME;EXPERT_SLOTS;SRAM;POLICY;SPARE_PAGES" "")
   if(NOT arg_MODEL OR arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "mmoe_embed_model(${ARGV}): usage: mmoe_embed_model(<target> MODEL <checkpoint> [BOARD <board>] "
-                        "[SCHEME <scheme>] [EXPERT_SLOTS <n>] [SRAM <bytes>] [POLICY <policy>])")
+                        "[SCHEME <scheme>] [EXPERT_SLOTS <n>] [SRAM <bytes>] [POLICY <policy>] [SPARE_PAGES <n>])")
   endif()
   if(NOT CONFIG_MMOE_EMBED)
     message(FATAL_ERROR "mmoe_embed_model() needs CONFIG_MMOE_EMBED=y in prj.conf")
@@ -35,7 +36,10 @@ function(mmoe_embed_model target)
   set(folder ${APPLICATION_BINARY_DIR}/mmoe_embed)
   set(gen ${folder}/gen)
   set(options)
-  foreach(name SCHEME EXPERT_SLOTS SRAM POLICY)
+  if(NOT CONFIG_MMOE_EMBED_UPDATES)
+    set(arg_SPARE_PAGES 0)
+  endif()
+  foreach(name SCHEME EXPERT_SLOTS SRAM POLICY SPARE_PAGES)
     if(DEFINED arg_${name})
       string(TOLOWER --${name} option)
       string(REPLACE _ - option ${option})
@@ -102,6 +106,9 @@ function(mmoe_embed_model target)
   target_sources(${target} PRIVATE ${compiled} ${gen}/model.h ${MMOE_EMBED_MODEL_SOURCES})
   target_include_directories(${target} PRIVATE ${gen})
   set_source_files_properties(${MMOE_EMBED_MODEL_SOURCES} PROPERTIES INCLUDE_DIRECTORIES "${MMOE_EMBED_PRIVATE_INCLUDES}")
+  if(CONFIG_MMOE_EMBED_UPDATES)
+    set_source_files_properties(${MMOE_EMBED_MODEL_SOURCES} PROPERTIES COMPILE_DEFINITIONS MMOE_UPDATES)
+  endif()
   # assembly does not say what it includes
   set_source_files_properties(${gen}/weights.S PROPERTIES OBJECT_DEPENDS ${gen}/weights.bin)
   if(experts GREATER 0)

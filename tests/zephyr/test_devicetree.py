@@ -82,6 +82,23 @@ def test_describe_board_gives_a_valid_board_file(tmp_path: Path) -> None:
     assert board.memory_for("experts").flash.erase_bytes == 4096
 
 
+@pytest.mark.parametrize(
+    ("text", "sectors"),
+    [
+        (trees.SPI_FLASH, (4096, 1)),
+        (trees.SPI_FLASH.replace("jedec,spi-nor", "of-another-kind"), (None, 1)),
+        (trees.SIMULATOR.replace("reg = <0x0 0x400000>;", "reg = <0x0 0x400000>; erase-block-size = <1024>;"), (1024, 1)),
+    ],
+)
+def test_describe_board_knows_sectors_of_a_flash_behind_a_driver(
+    tmp_path: Path, text: str, sectors: tuple[int | None, int]
+) -> None:
+    config = CONFIG + "CONFIG_SPI_NOR_FLASH_LAYOUT_PAGE_SIZE=4096\n"
+    board = parse_board(describe_board(read_devicetree(write(tmp_path, text)), config, "x", "b"), Path("b.toml"))
+    (storage,) = board.storages
+    assert (storage.driver, storage.erase_bytes, storage.write_bytes) == ("zephyr", *sectors)
+
+
 def test_describe_board_says_no_helium_without_fpu(tmp_path: Path) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547))
     board = parse_board(describe_board(tree, CONFIG.replace("CONFIG_FPU=y", ""), "x", "b"), Path("b.toml"))

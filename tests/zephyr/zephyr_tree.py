@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "firmware" / "zephyr"
 SAMPLE = ROOT / "examples" / "zephyr_watch"
 SUITES = ROOT / "tests" / "zephyr" / "suites"
+UPDATES_OVERLAY = ROOT / "tests" / "zephyr" / "updates.overlay"
 MMOE_EMBED = Path(sys.executable).parent / "mmoe-embed"
 
 

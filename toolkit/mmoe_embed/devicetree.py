@@ -15,6 +15,11 @@ _RAM_USES = ("data", "stack", "arena", "kv", "slots")
 _CHOSEN_RAM = {"mmoe,arena": "arena", "mmoe,kv": "kv", "mmoe,slots": "slots"}
 _CORE = re.compile(r"arm,(cortex-m\d+)(\+|plus|f)?$")
 _SIM_FLASH = "zephyr,sim-flash"
+# Drivers whose sectors the configuration knows, not devicetree: what they erase at once, smallest write in bytes
+_SECTOR_SETTINGS = {
+    "jedec,spi-nor": ("SPI_NOR_FLASH_LAYOUT_PAGE_SIZE", 1),
+    "nordic,qspi-nor": ("NORDIC_QSPI_NOR_FLASH_LAYOUT_PAGE_SIZE", 4),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +127,11 @@ def describe_board(tree: dtlib.DT, config: str, zephyr_board: str, name: str, qe
         f"fpu = {json.dumps(_fpu(core, settings))}",
         f"isa = {json.dumps(_isa(core, settings))}",
     ]
-    memories = find_memories(tree)
+    memories = [_find_sectors(memory, tree, settings) for memory in find_memories(tree)]
     for memory in memories:
         lines += ["", *_render_memory(memory)]
-    if any(memory.kind == "nor" for memory in memories):
-        lines += ["", "[[storage]]", 'driver = "zephyr"', 'source = "chosen { mmoe,experts }, read by its driver"']
+    for memory in memories:
+        lines += _render_storage(memory) if memory.kind == "nor" else []
     lines += [
         "",
         "[console]",
@@ -352,6 +357,26 @@ def _render_memory(memory: DeviceMemory) -> list[str]:
         lines += ["", "[memory.flash]"]
         lines += [f"write_bytes = {memory.write_bytes}"] if memory.write_bytes else []
         lines += [f"erase_bytes = {memory.erase_bytes}"] if memory.erase_bytes else []
+    return lines
+
+
+def _find_sectors(memory: DeviceMemory, tree: dtlib.DT, settings: dict[str, str]) -> DeviceMemory:
+    """A flash with what the configuration says of its sectors, where devicetree does not."""
+    if memory.kind != "nor" or memory.erase_bytes:
+        return memory
+    for name in _compatible(_flash_of(_chosen(tree)["mmoe,experts"])):
+        setting, write_bytes = _SECTOR_SETTINGS.get(name, ("", 1))
+        if setting in settings:
+            return dataclasses.replace(memory, erase_bytes=int(settings[setting]), write_bytes=write_bytes)
+    return memory
+
+
+def _render_storage(memory: DeviceMemory) -> list[str]:
+    """The driver of a flash, and its sectors where experts can be replaced in them."""
+    lines = ["", "[[storage]]", 'driver = "zephyr"', f"source = {json.dumps(memory.source)}"]
+    erase, write = memory.erase_bytes or 0, memory.write_bytes or 1
+    if erase >= 16 and erase & (erase - 1) == 0 and 32 % write == 0:
+        lines += [f"erase_bytes = {erase}", f"write_bytes = {write}"]
     return lines
 
 

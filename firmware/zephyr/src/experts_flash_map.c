@@ -55,3 +55,17 @@ mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
 int mmoe_port_read_done(void) { return (int)atomic_get(&done); }
 uint32_t mmoe_port_read_progress(void) { return 0; }
 uint64_t mmoe_port_read_ended(void) { return ended; }
+
+#ifdef MMOE_UPDATES
+static mmoe_status status_of(int error) {
+    return error == 0 ? MMOE_OK : error == -EINVAL ? MMOE_E_ARGUMENT : MMOE_E_PAGE_READ;
+}
+
+mmoe_status mmoe_port_flash_erase(uint32_t offset, uint32_t length) {
+    return status_of(flash_area_erase(area, (off_t)offset, length));
+}
+
+mmoe_status mmoe_port_flash_program(uint32_t offset, const void *data, uint32_t length) {
+    return status_of(flash_area_write(area, (off_t)offset, data, length));
+}
+#endif
