@@ -7,11 +7,12 @@ import pytest
 from click.testing import CliRunner
 from random_model import small_config, write_checkpoint
 
-import mmoe_embed.fit
+from mmoe_embed import instructions
 from mmoe_embed.board import list_boards, load_board
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.fit import command
-from mmoe_embed.fit import count_instructions, fit_boards, list_products
+from mmoe_embed.fit import fit_boards
+from mmoe_embed.instructions import count_instructions, list_calls
 from mmoe_embed.plan import PlanRequest, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.resources import boards_dir
@@ -64,10 +65,10 @@ def test_fit_boards_survives_a_bad_board(checkpoint: Path, tmp_path: Path) -> No
     assert "unknown board" in fits[1].reason
 
 
-def test_list_products_counts_the_macs_of_the_shape(checkpoint: Path) -> None:
+def test_list_calls_counts_the_macs_of_the_shape(checkpoint: Path) -> None:
     config = small_config()
     model = quantize_checkpoint(load_checkpoint(checkpoint), "int8")
-    products = [p for p in list_products(model) if p.kernel == "mmoe_matvec_s8"]
+    products = [p for p in list_calls(model) if p.kernel == "mmoe_matvec_s8"]
     macs = sum(p.rows * p.columns * p.times for p in products)
     width = config.num_experts_per_tok * config.moe_intermediate_size + config.shared_expert_intermediate_size
     layer = (config.qkv_rows + config.attention_width) * config.hidden_size + 3 * width * config.hidden_size
@@ -80,7 +81,11 @@ def test_count_instructions_follows_the_core(checkpoint: Path) -> None:
     for name in ("qemu_mps2_an385", "st_nucleo_f446re", "st_stm32n6570_dk"):
         counted = count_instructions(load_board(name), model)
         assert counted is not None
-        counts[counted[1]] = counted[0]
+        counts[counted.machine] = counted.total
+        layers, head = model.config.num_hidden_layers, counted.head
+        own = counted.layer + counted.shared + model.config.num_experts_per_tok * counted.expert
+        assert counted.total == pytest.approx(layers * own + head)
+        assert min(counted.layer, counted.shared, counted.expert, head, counted.checksum) > 0
     assert counts["qemu_mps2_an385"] > counts["qemu_mps2_an386"] > counts["qemu_mps3_an547"] > 0
     assert count_instructions(load_board("host_x86_64"), model) is None
 
@@ -88,11 +93,11 @@ def test_count_instructions_follows_the_core(checkpoint: Path) -> None:
 def test_count_instructions_without_counts_is_unknown(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mmoe_embed.fit, "kernels_dir", lambda: tmp_path)
-    mmoe_embed.fit._load_counts.cache_clear()
+    monkeypatch.setattr(instructions, "kernels_dir", lambda: tmp_path)
+    instructions._load_counts.cache_clear()
     model = quantize_checkpoint(load_checkpoint(checkpoint), "int8")
     assert count_instructions(load_board("st_nucleo_f446re"), model) is None
-    mmoe_embed.fit._load_counts.cache_clear()
+    instructions._load_counts.cache_clear()
 
 
 def test_stall_is_misses_times_page_over_bandwidth(checkpoint: Path, tmp_path: Path) -> None:

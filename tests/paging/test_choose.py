@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from paging.conftest import SLOTS, copy_objects
 from paging.synthetic import EXPERTS, KINDS, LAYERS, TOP_K, loop, phases, route, zipf
+from random_model import small_config, write_checkpoint
 
 from mmoe_embed.board import load_board
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder
+from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import main
 from mmoe_embed.config import ModelConfig, parse_config
 from mmoe_embed.errors import UsageError
@@ -21,7 +23,9 @@ from mmoe_embed.paging.promise import compare_promise
 from mmoe_embed.paging.replay import RUNTIME_POLICIES, Replayer, list_batches
 from mmoe_embed.paging.trace import Trace
 from mmoe_embed.plan import PlanRequest
+from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.serial.replies import Statistics
+from mmoe_embed.storage import parse_flash_model
 
 UNKNOWN = ExpertCost()
 
@@ -99,9 +103,17 @@ def test_choice_refuses_a_trace_of_another_model() -> None:
         choose(route(zipf(1)[:, :4]), 20)
 
 
-def test_expert_cost_needs_a_bandwidth() -> None:
+def test_expert_cost_needs_a_bandwidth_and_its_times_the_counts_of_kernels(tmp_path: Path) -> None:
     board = load_board("qemu_mps2_an386")
-    assert expert_cost(board, 4000, None, in_place=True) == ExpertCost()
+    model = quantize_checkpoint(load_checkpoint(write_checkpoint(tmp_path / "model", small_config())), "int8")
+    assert expert_cost(board, model, 4000, None, in_place=True) == ExpertCost()
+    cost = expert_cost(board, model, 4000, parse_flash_model("20M:20us", 32, board), in_place=True)
+    assert cost.times is not None
+    assert cost.times.read == cost.in_place_us == pytest.approx(220)
+    assert cost.load_us == pytest.approx(220 + cost.times.check)
+    assert cost.times.check == pytest.approx(4000 * 3.3203 * 0.032)
+    blocking = expert_cost(board, model, 4000, parse_flash_model("20M:20us:blocking", 32, board), in_place=False)
+    assert blocking == ExpertCost(cost.load_us)
 
 
 STATISTICS = Statistics(100, 600, 400, 0, 400 * 64, 5000, 0, 0, 0, 0, 8000, 100, 0, 0, 0)
@@ -110,13 +122,13 @@ STATISTICS = Statistics(100, 600, 400, 0, 400 * 64, 5000, 0, 0, 0, 0, 8000, 100,
 @pytest.mark.parametrize(("promised", "warns"), [(0.6, False), (0.56, False), (0.66, False), (0.5, True), (0.7, True)])
 def test_promise_warns_past_ten_percent(promised: float, warns: bool) -> None:
     promise = {"hit_rate": promised, "misses_per_token": 4.0, "stall_us_per_token": 60.0, "trace": "day.csv"}
-    plan = {"expert_mode": "paged", "promise": promise, "paging": {"cache_margin": 0.0}}
+    plan = {"expert_mode": "paged", "promise": promise, "paging": {"cache_margin": 0.0}, "expert_bytes": 64}
     report = compare_promise(plan, STATISTICS, 0, 1_000_000)
     assert report is not None
     assert (report.hit_rate, report.misses_per_token, report.stall_us_per_token) == (0.6, 4.0, 50.0)
     assert bool(report.warning) == warns
     assert ("mmoe-embed trace" in report.summary()) == warns
-    assert "60 us at most" in report.summary()
+    assert "60 us of stall at most" in report.summary()
 
 
 def test_promise_of_plain_routing_may_be_exceeded_by_cache_aware_routing() -> None:
@@ -125,6 +137,7 @@ def test_promise_of_plain_routing_may_be_exceeded_by_cache_aware_routing() -> No
             "expert_mode": "paged",
             "promise": {"hit_rate": promised, "trace": "t"},
             "paging": {"cache_margin": 0.1},
+            "expert_bytes": 64,
         }
         report = compare_promise(plan, STATISTICS, 0, 1_000_000)
         assert report is not None
@@ -132,7 +145,7 @@ def test_promise_of_plain_routing_may_be_exceeded_by_cache_aware_routing() -> No
 
 
 def test_promise_does_not_count_uses_in_place_as_hits() -> None:
-    plan = {"expert_mode": "paged", "promise": None, "paging": {"cache_margin": 0.0}}
+    plan = {"expert_mode": "paged", "promise": None, "paging": {"cache_margin": 0.0}, "expert_bytes": 64}
     report = compare_promise(plan, STATISTICS, 100, 1_000_000)
     assert report is not None
     assert report.hit_rate == 0.5

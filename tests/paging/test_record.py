@@ -1,8 +1,10 @@
 """`mmoe-embed trace` on a real board: the host program."""
 
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmoe_embed.board import load_board
@@ -11,7 +13,7 @@ from mmoe_embed.cli import main
 from mmoe_embed.golden import Golden
 from mmoe_embed.paging.record import TraceFile, describe_trace, record_trace
 from mmoe_embed.paging.replay import RUNTIME_POLICIES, Replayer
-from mmoe_embed.paging.trace import COLUMNS, DECODE, PREFILL, read_trace
+from mmoe_embed.paging.trace import COLUMNS, DECODE, GUESS, NO_GUESS, PREFILL, read_trace
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.runners import connect_board
 
@@ -63,7 +65,7 @@ def test_trace_has_what_the_format_says(paged_build: BuildFolder, recorded: tupl
     file, hits, misses = recorded
     lines = file.read_text().splitlines()
     rows = [line.split(",") for line in lines if not line.startswith(("#", "turn"))]
-    assert ",".join(COLUMNS) in lines
+    assert ",".join([*COLUMNS, GUESS]) in lines
     assert len(rows) == hits + misses
     assert sum(int(row[7]) for row in rows) == hits
     for four in (rows[i : i + 4] for i in range(0, len(rows), 4)):  # a layer of a token
@@ -73,6 +75,11 @@ def test_trace_has_what_the_format_says(paged_build: BuildFolder, recorded: tupl
         assert [float(row[6]) for row in by_rank] == sorted((float(row[6]) for row in four), reverse=True)
         assert all((row[8] == "0") == (row[7] == "1") for row in four)
     trace = read_trace(file)
+    assert trace.guesses is not None
+    assert ((trace.guesses == NO_GUESS).all(1) == (trace.layers == 0)).all()
+    used = [set(trace.experts[a:b].tolist()) for a, b in itertools.pairwise(trace.starts.tolist())]
+    right = [first in chosen for first, chosen in zip(trace.guesses[:, 0].tolist(), used, strict=True)]
+    assert trace.guess_rate == np.mean(np.array(right)[trace.layers > 0]) > 0.4  # one in four would be chance
     golden = Golden(load_quantized(paged_build.quantized))
     asked = sum(len(golden.prompt_tokens(prompt)) for prompt in PROMPTS)
     assert int((trace.token_starts & (trace.phases == PREFILL)).sum()) == asked

@@ -40,6 +40,29 @@ def test_read_trace_touches_a_prompt_layer_by_layer_and_each_expert_once(write) 
     assert trace.sizes.tolist() == [100] * 4 + [200] * 4
 
 
+def test_read_trace_takes_guesses_of_single_tokens(write) -> None:
+    guesses = ["-1", "-1", "-1", "2", "-1", "5"]  # of layer 1 the last: of an expert that nothing uses
+    rows = "".join(f"{row},{guess}\n" for row, guess in zip(ROWS.splitlines(), guesses, strict=True))
+    trace = read_trace(write(HEAD + NAMES.replace("\n", ",guess\n") + rows))
+    assert trace.experts_per_layer == 6
+    assert trace.experts.tolist() == [3, 1, 6 + 2, 1, 6 + 0]
+    assert trace.guesses is not None
+    assert trace.guesses.tolist() == [[-1, -1], [6 + 2, -1], [-1, -1], [6 + 5, -1]]
+    # in a prompt that is computed at once nothing is guessed
+    rows = rows.replace("0,0,0,1,0,2,", "0,0,1,1,0,2,") + "0,0,0,1,0,1,0.5,0,0,3\n"
+    together = read_trace(write(HEAD + NAMES.replace("\n", ",guess\n") + rows))
+    assert together.guesses is not None
+    assert together.guesses.tolist() == [[-1, -1], [-1, -1], [-1, -1], [11, -1]]
+    assert together.first_half().guesses is not None
+
+
+@pytest.mark.parametrize("guess", ["0.5", "-2", "9999999"])
+def test_read_trace_refuses_what_is_no_guess(write, guess: str) -> None:
+    rows = "".join(f"{row},{guess}\n" for row in ROWS.splitlines())
+    with pytest.raises(ToolkitError, match="guess is"):
+        read_trace(write(HEAD + NAMES.replace("\n", ",guess\n") + rows))
+
+
 @pytest.mark.parametrize("text", [HEAD + NAMES + ROWS[:-1], (HEAD + NAMES + ROWS).replace("\n", "\r\n")])
 def test_read_trace_takes_a_missing_last_newline_and_windows_lines(write, text: str) -> None:
     assert read_trace(write(text)).experts.tolist() == [3, 1, 6, 1, 4]

@@ -1,6 +1,5 @@
 """Will it run? One model against many boards: yes or no, by how much, and what a token will cost; needs no compiler."""
 
-import csv
 import dataclasses
 import functools
 import re
@@ -8,23 +7,18 @@ import re
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.errors import FitError, ToolkitError
+from mmoe_embed.instructions import count_instructions
 from mmoe_embed.plan import BoardPlan, PlanRequest, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
-from mmoe_embed.resources import kernels_dir
-from mmoe_embed.toolchain import kernel_folders
 
 FORMULA = (
-    "instructions per token = sum over products of rows x columns x (instructions per MAC of the measured kernel of "
-    "nearest size, kernels_cmsis/results); products are qkv, o, head, shared expert, top-k experts, router, and "
-    "attention at half the context; norms, quantization, SwiGLU, page copies and their checksums are not counted "
-    "(`mmoe-embed bench model` measures them)",
+    "instructions per token = sum over kernels of MACs or elements x (instructions of each in the measured run of "
+    "nearest size, kernels_cmsis/results), attention at half the context; page copies and their checksums are not "
+    "counted (`mmoe-embed bench model` measures them)",
     "stall per token, at most = missed experts x (expert bytes / read bytes per cycle + read latency) of the expert "
     "memory; missed experts at most = layers x top-k, 0 when all are in slots or read in place",
 )
-
-# the machine on which the kernels of a folder were counted
-_RESULTS = {"mve": "qemu_mps3_an547", "dsp": "qemu_mps2_an386", "reference": "qemu_mps2_an385"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +95,8 @@ def describe_fit(board: Board, model: Quantized, plan: BoardPlan) -> Fit:
         sum(m.usable_bytes - taken[m.name] for m in flash) if flash else None,
         plan.expert_mode,
         plan.slots,
-        counted[0] if counted else None,
-        counted[1] if counted else None,
+        round(counted.total) if counted else None,
+        counted.machine if counted else None,
         misses,
         misses * plan.expert_bytes,
         _stall_us(board, plan, misses),
@@ -124,63 +118,3 @@ def _stall_us(board: Board, plan: BoardPlan, misses: int) -> float | None:
         return None
     cycles = misses * (plan.expert_bytes / memory.read_bytes_per_cycle + (memory.read_latency_cycles or 0))
     return round(1e6 * cycles / board.soc.clock_hz, 3)
-
-
-@dataclasses.dataclass(frozen=True)
-class Product:
-    """A matrix product of one token: which kernel does it, how large it is, how often it runs."""
-
-    kernel: str
-    rows: int
-    columns: int
-    times: int
-
-
-def list_products(model: Quantized) -> list[Product]:
-    """The products of one token, attention at half the context."""
-    config, products = model.config, []
-    for name, matrix in model.matrices.items():
-        if ".experts." in name and ".experts.0." not in name:
-            continue  # a token uses top-k of them, all of one size
-        times = config.num_experts_per_tok if ".experts." in name else 1
-        kernel = "mmoe_matvec_s8" if matrix.bits == 8 else "mmoe_matvec_s4g32"
-        products.append(Product(kernel, matrix.rows, matrix.columns, times))
-    layers = config.num_hidden_layers
-    if config.num_experts:
-        products.append(Product("mmoe_route_f32", config.num_experts, config.hidden_size, layers))
-    positions = 2 * max(1, config.max_position_embeddings // 2)  # scores and sums
-    products.append(Product("mmoe_attention_s8", config.head_dim, positions, layers * config.num_attention_heads))
-    return products
-
-
-def count_instructions(board: Board, model: Quantized) -> tuple[int, str] | None:
-    """(instructions of one token, machine the kernels were counted on); None for a core without counts."""
-    if not board.core.core.startswith("cortex-m"):
-        return None
-    machine = _RESULTS.get(kernel_folders(board)[0])
-    counts = _load_counts(machine) if machine else None
-    if machine is None or counts is None:
-        return None
-    total = 0.0
-    for product in list_products(model):
-        rows = [row for row in counts if row[0] == product.kernel]
-        if not rows:
-            return None
-        macs = product.rows * product.columns
-        _, _, per_mac = min(rows, key=lambda row: max(row[1] / macs, macs / row[1]))
-        total += product.times * macs * per_mac
-    return round(total), machine
-
-
-@functools.cache
-def _load_counts(machine: str) -> list[tuple[str, int, float]] | None:
-    """(kernel, MACs, instructions per MAC) of the counts that come with the kernels."""
-    path = kernels_dir() / "results" / f"{machine}.csv"
-    if not path.is_file():
-        return None
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [
-            (row["kernel"], int(row["macs"]), float(row["instructions_per_mac"]))
-            for row in csv.DictReader(stream)
-            if row["batch"] == "1" and int(row["macs"]) > 0
-        ]

@@ -158,6 +158,7 @@ class Golden:
         self.position = 0
         self.routes = np.zeros((c.num_hidden_layers, c.num_experts_per_tok), np.uint8)
         self.gates = np.zeros(self.routes.shape, np.float32)
+        self._router_inputs = np.zeros((c.num_hidden_layers, c.hidden_size), np.float32)
         self._keys, self._values = np.zeros(cache, np.int8), np.zeros(cache, np.int8)
         self._key_scales, self._value_scales = np.zeros(cache[:3], np.float32), np.zeros(cache[:3], np.float32)
 
@@ -248,8 +249,8 @@ class Golden:
         if c.shared_expert_intermediate_size:
             out = self._feed_forward(at + "shared.", x)
         if c.num_experts:
-            score = sigmoid(sum_lanes(self.model.floats[at + "router.weight"] * normed))
-            bias = self.model.floats[at + "router.bias"]
+            self._router_inputs[layer] = normed
+            score, bias = self._score_experts(layer, normed)
             if slots:
                 bias = np.where(slots.held(layer), bias + slots.margin, bias)
             chosen = np.sort(np.argsort(-(score + bias), kind="stable")[: c.num_experts_per_tok])
@@ -261,6 +262,23 @@ class Golden:
             for expert, gate in zip(chosen, self.gates[layer], strict=True):
                 out = out + gate * self._feed_forward(f"{at}experts.{expert}.", x)
         return out
+
+    def _score_experts(self, layer: int, normed: Floats) -> tuple[Floats, Floats]:
+        """(scores, bias) of a layer's router, float32 (experts)."""
+        floats, at = self.model.floats, f"layers.{layer}.router."
+        return sigmoid(sum_lanes(floats[at + "weight"] * normed)), floats[at + "bias"]
+
+    def guess_experts(self) -> NDArray[np.int64]:
+        """What each layer's router makes of the layer before's input in the last step (SPEC.md 7.1, prefetch).
+
+        Returns:
+            int64 (layers, top_k), the likeliest first; -1 in the first layer, which nothing is before.
+        """
+        guesses = np.full(self.routes.shape, -1, np.int64)
+        for layer in range(1, self.config.num_hidden_layers):
+            score, bias = self._score_experts(layer, self._router_inputs[layer - 1])
+            guesses[layer] = np.argsort(-(score + bias), kind="stable")[: self.config.num_experts_per_tok]
+        return guesses
 
     def _feed_forward(self, at: str, x: tuple[NDArray[np.int8], Floats]) -> Floats:
         gate, up = np.split(self._products[at + "gate_up"](x), 2)

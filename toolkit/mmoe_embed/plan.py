@@ -14,8 +14,8 @@ from mmoe_embed.errors import FitError, UsageError
 from mmoe_embed.experts import MAX_IMAGE_BYTES, ImageLayout, expert_page
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
 from mmoe_embed.image import Part, Region, fits, free_bytes, place_image
-from mmoe_embed.paging.choose import Choice, ExpertCost, Promise, Workload, choose_placement
-from mmoe_embed.paging.cost import expert_cost
+from mmoe_embed.paging.choose import Choice, Promise, Workload, choose_placement
+from mmoe_embed.paging.cost import ExpertCost, expert_cost
 from mmoe_embed.paging.placement import Placement, check_placement
 from mmoe_embed.paging.replay import RUNTIME_POLICIES
 from mmoe_embed.quantize import quantize_checkpoint
@@ -62,6 +62,7 @@ class PlanRequest:
         sram_bytes: use at most this much RAM in all; None is all that the board gives.
         policy: None takes the first of `POLICIES`, or the best for the workload.
         paging: residents and the like; made for a known number of slots.
+        prefetch: experts that are guessed and read ahead; None takes those of `paging`, or what pays for the workload.
         storage: the board's driver of that name reads the experts; None is its first.
         spare_pages: of flash, for experts that replace others later; None is 1 where the storage can be written.
         flash_model: SPEED[:LATENCY][:blocking] of a modelled flash, see `storage.parse_flash_model`.
@@ -76,6 +77,7 @@ class PlanRequest:
     sram_bytes: int | None = None
     policy: str | None = None
     paging: Placement = Placement()
+    prefetch: int | None = None
     storage: str | None = None
     spare_pages: int | None = None
     flash_model: str | None = None
@@ -156,7 +158,7 @@ class BoardPlan:
             + (f", {self.slots} slots, {self.policy}" if self.slots else ""),
         ]
         if self.promise:
-            lines.append(f"  promise    {self.promise.summary()}")
+            lines += [f"  promise    {self.promise.summary()}", f"  prefetch   {self.promise.describe_prefetch()}"]
         if self.spare_pages:
             spare = f"{self.spare_pages} spare page{'s' if self.spare_pages > 1 else ''} to replace experts"
             lines.append(f"  flash      {self.expert_image_bytes:>9} B  of experts, {spare}")
@@ -288,7 +290,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
             try_=f"--sram {fixed}, experts in place, or {paged}, experts in slots" if in_place else f"--sram {paged}",
         )
     slots, notes = _choose_slots(board, request, pages, parts, fixed, in_place=in_place)
-    choice = _choose_paging(request, config, slots, expert_cost(board, expert_bytes, flash, in_place=in_place))
+    choice = _choose_paging(request, config, slots, expert_cost(board, model, expert_bytes, flash, in_place=in_place))
     check_placement(choice.placement, config, slots, mapped=in_place)
     regions = place_image(board, pages.add_slots(parts, slots), advice)
     notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, choice.policy)
@@ -486,10 +488,20 @@ def _choose_slots(
 
 def _choose_paging(request: PlanRequest, config: ModelConfig, slots: int, cost: ExpertCost) -> Choice:
     """The user's policy and placement, or those that suit the workload best."""
-    count = config.num_hidden_layers * config.num_experts
+    count, paged = config.num_hidden_layers * config.num_experts, request.paging
+    if request.prefetch is not None:
+        paged = dataclasses.replace(paged, prefetch=request.prefetch)
     if request.workload is None or not 0 < slots < count:
-        return Choice(request.policy or POLICIES[0], request.paging, None)
-    return choose_placement(request.workload, config, slots, cost, policy=request.policy, wanted=request.paging)
+        return Choice(request.policy or POLICIES[0], paged, None)
+    return choose_placement(
+        request.workload,
+        config,
+        slots,
+        cost,
+        policy=request.policy,
+        prefetch=request.prefetch,
+        cache_margin=paged.cache_margin,
+    )
 
 
 def _note_cycle(slots: int, count: int, cycle: int, policy: str) -> list[str]:

@@ -103,13 +103,10 @@ def _describe_loads(report: Report, board: Board) -> list[str]:
         for ticks in (statistics.load_ticks, statistics.stall_ticks, statistics.check_ticks)
     )
     hidden, ratio = 100 * (statistics.hidden_share or 0), report.compute_per_load or 0
-    lines = [
+    return [
         f"loads       {hidden:.1f} % hidden behind compute: {load} of reads a token, {stall} of waiting, "
         f"{check} of CRC-32; compute is {ratio:.2f} times the reads"
     ]
-    if statistics.prefetched:
-        lines.append(f"prefetch    {statistics.prefetch_used} of {statistics.prefetched} pages read ahead were used")
-    return lines
 
 
 def describe_duration(ticks: float, tick_hz: int, board: Board) -> str:

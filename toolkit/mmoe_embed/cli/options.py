@@ -79,6 +79,12 @@ plan_options = _stack(
         help="A routing trace of `mmoe-embed trace`: policy, residents and the like are chosen for it.",
     ),
     click.option(
+        "--prefetch",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Experts of the next layer that are guessed and read ahead. Default: what --trace says pays, else 0.",
+    ),
+    click.option(
         "--cache-aware",
         "cache_margin",
         type=click.FloatRange(min=0, max=1),

@@ -62,4 +62,7 @@ def _describe(trace: Trace, file: Path, prompts: int) -> Result:
     tokens, uses = int(trace.token_starts.sum()), len(trace.experts)
     distinct = len(set(trace.experts.tolist()))
     data = {"trace": str(file), "prompts": prompts, "tokens": tokens, "uses": uses, "distinct_experts": distinct}
-    return Result(data, f"{file}: {prompts} prompts, {tokens} tokens, {uses} uses of {distinct} experts")
+    text = f"{file}: {prompts} prompts, {tokens} tokens, {uses} uses of {distinct} experts"
+    if trace.guess_rate is not None:
+        text += f"; the first guess of the next layer is right in {100 * trace.guess_rate:.0f} %"
+    return Result(data | {"guess_rate": trace.guess_rate}, text)

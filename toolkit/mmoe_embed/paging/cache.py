@@ -65,6 +65,23 @@ class Cache:
         """A resident expert outside the batch at hand, to be evicted; no longer known to the policy."""
         raise NotImplementedError
 
+    def make_room(self, layer: int, size: int, kept: set[int]) -> None:
+        """Evict until so many bytes are free; `layer` is the present one, `kept` stay whatever happens."""
+        self.evicted = []
+        while self.used + size > self.budget:
+            self.drop(self.choose_victim(layer, kept))
+
+    def admit(self, layer: int, expert: int, kept: set[int]) -> None:
+        """Load one expert ahead, which is no use of it; arguments as of `make_room`."""
+        self.make_room(layer, self.sizes[expert], kept)
+        self.resident[expert] = 1
+        self.used += self.sizes[expert]
+        self.note_admitted(expert)
+
+    def note_admitted(self, expert: int) -> None:
+        """An expert was loaded without having been touched; the runtime's policies alone know what to make of it."""
+        raise NotImplementedError
+
     def forget(self, expert: int) -> None:
         """An expert is evicted without having been chosen."""
 
@@ -105,6 +122,10 @@ class LruCache(Cache):
     def choose_victim(self, layer: int, kept: set[int]) -> int:
         """The front; a batch that fits stands behind everything else."""
         return self._order.popitem(last=False)[0]
+
+    def note_admitted(self, expert: int) -> None:
+        """As if it had been used last."""
+        self._order[expert] = None
 
     def forget(self, expert: int) -> None:
         """Leave the order."""
@@ -174,6 +195,11 @@ class LfuCache(Cache):
                 for entry in aside:
                     heapq.heappush(heap, entry)
                 return expert
+
+    def note_admitted(self, expert: int) -> None:
+        """As often used as it was, and last."""
+        self.key[expert] = (self.key[expert] >> _CLOCK_BITS) << _CLOCK_BITS | self._clock
+        heapq.heappush(self._heap, (self.key[expert], expert))
 
     def forget(self, expert: int) -> None:
         """Leave the heap; rare, so it may be slow."""

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import UsageError
 from mmoe_embed.paging.belady import BeladyCache
+from mmoe_embed.paging.cost import ExpertCost, Times
 from mmoe_embed.paging.placed import PlacedCache
-from mmoe_embed.paging.placement import AS_IT_COMES, CACHED, IN_PLACE, Placement
+from mmoe_embed.paging.placement import CACHED, IN_PLACE, Placement
+from mmoe_embed.paging.prefetch import Forecast, Turn, choose_prefetch, forecast
 from mmoe_embed.paging.replay import RUNTIME_POLICIES, Batch, list_batches
-from mmoe_embed.paging.trace import Trace, read_trace
+from mmoe_embed.paging.trace import NO_GUESS, Trace, read_trace
 
 _SHARES = (0.25, 0.5, 0.75, 1.0)  # of the slots, or of the experts, that are tried as residents or in place
 _LEAST_GAIN = 0.01  # a more special plan must stall less by more than this
@@ -33,29 +35,20 @@ class Workload:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExpertCost:
-    """What one use of an expert costs beside its compute.
-
-    Attributes:
-        load_us: to read it into a slot; None where the board file has no bandwidth: then reads are counted instead.
-        in_place_us: to compute it where it lies; None where that cannot be, or its cost is not known.
-    """
-
-    load_us: float | None = None
-    in_place_us: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Promise:
     """What a plan expects of requests like its trace's; `promise` of plan.json.
 
     Attributes:
         hit_rate: 0..1, of all uses, of those served from a slot.
-        misses_per_token: reads.
+        misses_per_token: uses that wait for a read, or at least begin one.
         in_place_per_token: uses where the expert lies.
         stall_us_per_token: with every read waited for; None without a bandwidth.
         bound_hit_rate: of the same slots by Bélády's policy with bypass, which knows the future.
         below_cycle: the slots are fewer than the experts of one token.
+        prefetch: guesses of each layer that are read ahead.
+        expected_stall_us_per_token: with reads beside compute and that prefetch; None where it cannot be told.
+        forecasts: what 0, 1, 2, ... of them would do; only the first where the trace has no guesses, none where the
+            board's times are not known.
     """
 
     trace: str
@@ -67,11 +60,26 @@ class Promise:
     stall_us_per_token: float | None
     bound_hit_rate: float
     below_cycle: bool
+    prefetch: int
+    expected_stall_us_per_token: float | None
+    forecasts: tuple[Forecast, ...]
+
+    def describe_prefetch(self) -> str:
+        """What reading ahead is expected to do, in a line."""
+        if len(self.forecasts) < 2:
+            why = "times of the board's kernels" if not self.forecasts else "guesses in the trace (`mmoe-embed trace`)"
+            return f"{self.prefetch}: whether it pays cannot be told without {why}"
+        told = ", ".join(
+            f"{f.stall_us:,.0f} with {f.prefetch} ({f.unused:.1f} reads for nothing)" for f in self.forecasts[1:]
+        )
+        return f"{self.prefetch}: us of stall a token {self.forecasts[0].stall_us:,.0f} without, {told}"
 
     def summary(self) -> str:
         """One line for a person."""
         in_place = f", {self.in_place_per_token:.1f} in place" if self.in_place_per_token else ""
-        stall = "" if self.stall_us_per_token is None else f", {self.stall_us_per_token:,.0f} us of stall at most"
+        expected = self.expected_stall_us_per_token
+        stall = "" if expected is None else f", {expected:,.0f} us of stall"
+        stall += "" if self.stall_us_per_token is None else f", {self.stall_us_per_token:,.0f} at most"
         return (
             f"{100 * self.hit_rate:.1f} % hits, {self.misses_per_token:.1f} reads a token{in_place}{stall}"
             f" (Bélády {100 * self.bound_hit_rate:.1f} %; on the second half of {self.trace})"
@@ -85,6 +93,20 @@ class Choice:
     policy: str
     placement: Placement
     promise: Promise | None  # None without a workload
+
+
+@dataclasses.dataclass(frozen=True)
+class _Placed:
+    """How a plan's slots are used, to be tried from empty."""
+
+    policy: str
+    slots: int
+    placement: Placement
+
+    def make(self, config: ModelConfig) -> PlacedCache:
+        """The slots, empty."""
+        layers, experts = config.num_hidden_layers, config.num_experts
+        return PlacedCache(self.policy, layers, experts, self.slots, self.placement)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +138,8 @@ def choose_placement(
     cost: ExpertCost,
     *,
     policy: str | None = None,
-    wanted: Placement = AS_IT_COMES,
+    prefetch: int | None = None,
+    cache_margin: float = 0.0,
 ) -> Choice:
     """Choose policy, residents, experts in place and the division of the slots.
 
@@ -130,7 +153,8 @@ def choose_placement(
         slots: in all, at least top-k + 1 and fewer than there are experts.
         cost: of reads and of use in place.
         policy: the user's; None tries all of the runtime.
-        wanted: its prefetch and cache margin are passed on.
+        prefetch: the user's; None takes what pays, where the trace has guesses and the board's times are known.
+        cache_margin: passed on; with it nothing is read ahead.
 
     Raises:
         UsageError: the trace is of another model.
@@ -148,18 +172,26 @@ def choose_placement(
     ]
     enough = (1 + _LEAST_GAIN) * min(outcome.stall(cost) for _, _, outcome in candidates)
     name, plan, outcome = next(found for found in candidates if found[2].stall(cost) <= enough)
-    placement = dataclasses.replace(plan.make(whole), prefetch=wanted.prefetch, cache_margin=wanted.cache_margin)
+    forecasts = _forecast(trace, batches, half, config, _Placed(name, slots, plan.make(learned)), cost.times)
+    if prefetch is None:
+        prefetch = choose_prefetch(forecasts) if forecasts and not cache_margin else 0
+    placement = dataclasses.replace(plan.make(whole), prefetch=prefetch, cache_margin=cache_margin)
     cycle = config.num_hidden_layers * config.num_experts_per_tok
+    chosen = next((told for told in forecasts if told.prefetch == prefetch), None)
+    late = float(outcome.misses) if not prefetch or chosen is None else outcome.uses * (1 - chosen.hit_rate)
     promise = Promise(
         workload.name,
         workload.sha256,
         outcome.tokens,
-        1 - (outcome.misses + outcome.in_place) / max(1, outcome.uses),
-        outcome.misses / max(1, outcome.tokens),
+        1 - (late + outcome.in_place) / max(1, outcome.uses),
+        late / max(1, outcome.tokens),
         outcome.in_place / max(1, outcome.tokens),
         outcome.stall(cost) if cost.load_us is not None else None,
         _bound(batches, half, config, slots),
         slots < cycle,
+        prefetch,
+        None if chosen is None else chosen.stall_us,
+        forecasts,
     )
     return Choice(name, placement, promise)
 
@@ -243,6 +275,23 @@ def _judge(
         misses += len(cache.missing)
         in_place += sum(places[expert] == IN_PLACE for expert in batch)
     return _Outcome(tokens, uses, misses, in_place)
+
+
+def _forecast(
+    trace: Trace, batches: list[Batch], half: int, config: ModelConfig, placed: _Placed, times: Times | None
+) -> tuple[Forecast, ...]:
+    """Of each prefetch that a trace can tell of, over its second half; traces of whole prompts tell of none."""
+    if times is None or any(len(batch) > config.num_experts_per_tok for _, batch, _ in batches):
+        return ()
+    experts, guesses = config.num_experts, trace.guesses
+    if guesses is None:
+        listed: list[list[int]] = [[]] * len(batches)
+    else:
+        number = guesses // trace.experts_per_layer * experts + guesses % trace.experts_per_layer
+        listed = [row[row != NO_GUESS].tolist() for row in np.where(guesses == NO_GUESS, NO_GUESS, number)]
+    turns = [Turn(*batch, guess) for batch, guess in zip(batches, listed, strict=True)]
+    counts = range(1 if guesses is None else config.num_experts_per_tok + 1)
+    return tuple(forecast(turns, half, placed.make(config), times, count) for count in counts)
 
 
 def _bound(batches: list[Batch], half: int, config: ModelConfig, slots: int) -> float:

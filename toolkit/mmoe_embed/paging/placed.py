@@ -1,6 +1,6 @@
 """A cache as a plan divides it: residents, experts in place, slots for all layers or for each (SPEC.md 7.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,24 @@ class PlacedCache(Cache):
         rows = slice(layer * experts, (layer + 1) * experts)
         own, shared = (np.frombuffer(held, np.uint8)[rows] for held in (self.resident, self._pool_of[layer].resident))
         return (own | shared).astype(np.bool_)
+
+    def read_ahead(self, layer: int, expert: int, kept: Sequence[int]) -> bool:
+        """Load an expert that layer `layer` may need, where it is not there already; whether that takes a read.
+
+        Args:
+            kept: experts of the layer before, which is at work, and those read ahead meanwhile.
+        """
+        pool = self._pool_of[layer]
+        if self._places[expert] == IN_PLACE or self.resident[expert] or pool.resident[expert]:
+            return False
+        present, here = (layer - 1) % len(self._pool_of), {other for other in kept if pool.resident[other]}
+        if self._places[expert] == RESIDENT:
+            self.resident[expert] = 1
+            pool.budget -= 1
+            pool.make_room(present, 0, here)
+        else:
+            pool.admit(present, expert, here)
+        return True
 
     def access(self, layer: int, batch: list[int], starts_token: bool) -> None:
         """Residents load for good and leave the rest one slot less; the others go through the layer's pool."""

@@ -46,9 +46,6 @@ class Placement:
         return [sum(self.layer_slots[:layer]) for layer in range(len(self.layer_slots) + 1)] if self.layer_slots else []
 
 
-AS_IT_COMES = Placement()
-
-
 def placement_of_plan(plan: Mapping[str, Any]) -> Placement:
     """`paging` of plan.json."""
     fields: dict[str, Any] = {

@@ -10,13 +10,36 @@ TOLERANCE = 0.1  # of the promised hit rate
 
 
 @dataclasses.dataclass(frozen=True)
+class Prefetched:
+    """What reading ahead did.
+
+    Attributes:
+        pages, used: read ahead, and those of them that were then wanted.
+        wasted_bytes: of the others; some may lie in slots and be wanted yet.
+        saved_us_per_token: of stall, at most: the reads of pages that were wanted, as if each had been waited for.
+    """
+
+    pages: int
+    used: int
+    wasted_bytes: int
+    saved_us_per_token: float
+
+    def summary(self) -> str:
+        """A line for a person."""
+        return (
+            f"prefetch    {self.used} of {self.pages} pages read ahead were wanted, {self.wasted_bytes} B read for"
+            f" nothing; at most {self.saved_us_per_token:,.0f} us of stall a token saved"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class PagingReport:
     """Predicted and measured, side by side; predictions are None without a promise, or without a bandwidth.
 
     Attributes:
         hit_rate: 0..1, of uses served from a slot.
-        stall_us_per_token: measured by the board's clock, which is virtual time on an emulated one; predicted as if
-            every read were waited for.
+        stall_us_per_token: measured by the board's clock, which is virtual time on an emulated one; predicted with
+            reads beside compute, or else, `at most`, as if every read were waited for.
         warning: what to do where the board is more than `TOLERANCE` off its promise; empty where it is not.
     """
 
@@ -25,7 +48,9 @@ class PagingReport:
     predicted_misses_per_token: float | None
     misses_per_token: float
     predicted_stall_us_per_token: float | None
+    predicted_stall_at_most: bool
     stall_us_per_token: float
+    prefetch: Prefetched | None
     warning: str
 
     def summary(self) -> str:
@@ -36,13 +61,15 @@ class PagingReport:
         ]
         if self.predicted_hit_rate is not None:
             stall = self.predicted_stall_us_per_token
-            known = (
-                "stall not predicted: the board file has no bandwidth" if stall is None else f"{stall:,.0f} us at most"
-            )
+            known = "stall not predicted: the board file has no bandwidth"
+            if stall is not None:
+                known = f"{stall:,.0f} us of stall{' at most' if self.predicted_stall_at_most else ''}"
             lines.append(
                 f"            planned  {100 * self.predicted_hit_rate:.1f} % hits,"
                 f" {self.predicted_misses_per_token:.1f} reads a token, {known}"
             )
+        if self.prefetch:
+            lines.append(self.prefetch.summary())
         if self.warning:
             lines.append(f"WARNING     {self.warning}")
         return "\n".join(lines)
@@ -64,15 +91,27 @@ def compare_promise(
         return None
     rate = (statistics.hits - in_place_uses) / uses
     promise = plan.get("promise") or {}
+    expected = promise.get("expected_stall_us_per_token")
     return PagingReport(
         promise.get("hit_rate"),
         rate,
         promise.get("misses_per_token"),
         statistics.misses / steps,
-        promise.get("stall_us_per_token"),
+        promise.get("stall_us_per_token") if expected is None else expected,
+        expected is None,
         1e6 * statistics.stall_ticks / steps / tick_hz,
+        _describe_prefetch(plan["expert_bytes"], statistics, tick_hz),
         _warn(rate, promise, more_is_planned=bool(plan["paging"]["cache_margin"])),
     )
+
+
+def _describe_prefetch(expert_bytes: int, statistics: Statistics, tick_hz: int) -> Prefetched | None:
+    reads = statistics.bytes_loaded // expert_bytes
+    if not statistics.prefetched or not reads:
+        return None
+    used, mean_ticks = statistics.prefetch_used, statistics.load_ticks / reads
+    wasted = (statistics.prefetched - used) * expert_bytes
+    return Prefetched(statistics.prefetched, used, wasted, 1e6 * used * mean_ticks / statistics.steps / tick_hz)
 
 
 def _warn(rate: float, promise: Mapping[str, Any], *, more_is_planned: bool) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmoe_embed.errors import MismatchError, ToolkitError
 from mmoe_embed.golden import Golden
-from mmoe_embed.paging.trace import COLUMNS, DECODE, PREFILL
+from mmoe_embed.paging.trace import COLUMNS, DECODE, GUESS, PREFILL
 from mmoe_embed.serial.client import BoardClient
 from mmoe_embed.serial.replies import Routes
 from mmoe_embed.weights import build_weights
@@ -35,7 +35,7 @@ def describe_trace(golden: Golden, plan: dict[str, Any], build_id: str, prompts:
     lines += [
         f"# layer={layer} expert_bytes={plan['expert_bytes']} dense_bytes={size}" for layer, size in enumerate(dense)
     ]
-    return "\n".join([*lines, ",".join(COLUMNS)]) + "\n"
+    return "\n".join([*lines, ",".join([*COLUMNS, GUESS])]) + "\n"
 
 
 class TraceFile:
@@ -103,7 +103,8 @@ def record_trace(
     """Run prompts on a board and write down every expert it chose, until all are done.
 
     The board says which experts it used and which of them it found loaded; the golden, which takes the same tokens,
-    adds their order and their gates. The slots are empty at the start and stay warm from prompt to prompt.
+    adds their order, their gates, and what a prefetch would have guessed. The slots are empty at the start and stay
+    warm from prompt to prompt.
 
     Args:
         client: a board whose build is checked.
@@ -160,11 +161,13 @@ def _run_prompt(client: BoardClient, golden: Golden, prompt: str) -> Iterator[tu
 
 def _describe_step(golden: Golden, turn: int, phase: int, routes: Routes, expert_bytes: int) -> list[str]:
     rows = []
+    guesses = golden.guess_experts().tolist()
     for layer, gates in enumerate(golden.gates):
         ranks = np.argsort(np.argsort(-gates, kind="stable"), kind="stable").tolist()
         for slot, expert, hit, gate in zip(
             ranks, routes.experts[layer].tolist(), routes.hits[layer].tolist(), gates.tolist(), strict=True
         ):
-            read = 0 if hit else expert_bytes
-            rows.append(f"{turn},{phase},{golden.position - 1},{layer},{slot},{expert},{gate:.6g},{hit},{read}\n")
+            read, guess = 0 if hit else expert_bytes, guesses[layer][slot]
+            step = golden.position - 1
+            rows.append(f"{turn},{phase},{step},{layer},{slot},{expert},{gate:.6g},{hit},{read},{guess}\n")
     return rows

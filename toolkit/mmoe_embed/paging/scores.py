@@ -68,11 +68,32 @@ class WaitCache(Cache):
         chances[columns] |= 1
         when[columns] = np.arange(self._clock, self._clock + len(batch))
         self._clock += len(batch)
-        waits = ((1 << 16) + self.AGAIN << self.TOKEN_SHIFT) // (chances + (chances & 1) * self.AGAIN + self.LEAST)
-        self._new_keys = (waits << self._ORDER_BITS) - when
+        self._new_keys = self._make_keys(chances, when)
         np.copyto(row, self._new_keys, where=row != _GONE)
         row[columns] = _GONE
         self._worst[layer] = row.max()
+
+    def _make_keys(self, chances: Integers, when: Integers) -> Integers:
+        """Waits for the turn after the next one, and which of equals is older."""
+        waits = ((1 << 16) + self.AGAIN << self.TOKEN_SHIFT) // (chances + (chances & 1) * self.AGAIN + self.LEAST)
+        return (waits << self._ORDER_BITS) - when
+
+    def make_room(self, layer: int, size: int, kept: set[int]) -> None:
+        """Evict; `kept` stand outside their rows meanwhile."""
+        places = np.divmod(np.array(sorted(kept), np.int64), self._per_layer)
+        held = self._keys[places]
+        self._keys[places] = _GONE
+        self._worst[:] = self._keys.max(axis=1)
+        super().make_room(layer, size, kept)
+        self._keys[places] = held
+        self._worst[:] = self._keys.max(axis=1)
+
+    def note_admitted(self, expert: int) -> None:
+        """With the chance that it had, and last of equals."""
+        layer, column = divmod(expert, self._per_layer)
+        self._when[layer, column] = self._clock
+        self._keys[layer, column] = self._make_keys(self._chances[layer, column], self._when[layer, column])
+        self._worst[layer] = self._keys[layer].max()
 
     def choose_victim(self, layer: int, kept: set[int]) -> int:
         """The first of the row whose first waits longest."""
