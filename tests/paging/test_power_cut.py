@@ -88,10 +88,10 @@ class Recorder(Port):
         super().write(data)
 
 
-def record(build: BuildFolder, *models: Quantized) -> list[bytes]:
-    """What the host sends to a board, from the start, to give it one model after the other."""
+def record(build: BuildFolder, flash: bytes, *models: Quantized) -> list[bytes]:
+    """What the host sends to a board with that flash to give it one model after the other."""
     board, layout = load_board(build.board), layout_of(build)
-    write_flash(board, "file", build.path, build.expert_image.read_bytes())
+    write_flash(board, "file", build.path, flash)
     conversations = []
     with start_board(board, build.elf) as url:
         for model in models:
@@ -121,17 +121,20 @@ def cut(update: Update, tmp_path_factory: pytest.TempPathFactory) -> Callable[[i
     emitted = [gen / name for name in ("model.c", "tokens.c", "weights.S")]
     program = folder / "power_cut"
     subprocess.run(["gcc", *flags, *map(str, (*sources, *emitted)), "-static", "-o", str(program)], check=True)
-    first, from_new = record(update.build, update.new, update.third)
-    (from_old,) = record(update.build, update.third)
-    files = {"first": first, "from_old": from_old, "from_new": from_new}
+    # it has been updated before: both copies of the table and the spare pages hold what a torn erase may leave
+    record(update.build, update.build.expert_image.read_bytes(), update.third, update.old)
+    flash = (update.build.path / "flash.bin").read_bytes()
+    first, from_new = record(update.build, flash, update.new, update.third)
+    (from_old,) = record(update.build, flash, update.third)
+    files = {"flash": flash, "first": first, "from_old": from_old, "from_new": from_new}
     for name, content in files.items():
         (folder / name).write_bytes(content)
     crcs = [logits_crc(model) for model in (update.old, update.new, update.third)]
     assert len(set(crcs)) == 3
 
     def run(seed: int) -> tuple[int, int]:
-        arguments = [update.build.path / "gen" / "experts.bin", seed, *(folder / name for name in files), *crcs]
-        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+        arguments = [str(seed), *(str(folder / name) for name in files), *crcs]
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         old, new = map(int, done.stdout.split())
         return old, new

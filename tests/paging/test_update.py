@@ -31,6 +31,10 @@ REPLACED = ((0, 3), (1, 5))
 BOARDS = [
     pytest.param(("host_x86_64", "file"), id="host", marks=pytest.mark.gcc),
     pytest.param(("qemu_mps2_an386", "emulated-nor"), id="an386", marks=[pytest.mark.arm, pytest.mark.qemu]),
+    *(
+        pytest.param((name, "emulated-nor"), id=name[10:], marks=[pytest.mark.arm, pytest.mark.qemu, pytest.mark.slow])
+        for name in ("qemu_mps2_an500", "qemu_mps2_an505")
+    ),
 ]
 
 
@@ -160,6 +164,16 @@ def test_verbs_know_which_experts_the_board_has(build: BuildFolder, checkpoints:
     assert is_proven(build.path)
 
 
+def test_update_whose_answer_was_lost_is_recorded_later(build: BuildFolder, checkpoints: list[Path], run: Run) -> None:
+    with running(build) as client:
+        send_experts(client, layout_of(build), make_image(build, updated(build, checkpoints)))
+    with pytest.raises(MismatchError, match=r"layer 0 expert 3, layer 1 expert 5 of its update 1"):
+        is_proven(build.path)
+    code, text = run("update-expert", build.path, 0, 3, 1, 5, "--from", checkpoints[1])
+    assert (code, "nothing to replace" in text) == (0, True)
+    assert is_proven(build.path)
+
+
 def test_serial_runner_fills_a_blank_flash(build: BuildFolder, run: Run) -> None:
     flash = build.path / "flash.bin"
     blank = bytes(flash.stat().st_size)
@@ -236,9 +250,11 @@ def test_build_that_cannot_be_updated_says_so(checkpoints: list[Path], run: Run,
 
 
 @pytest.mark.arm
-def test_image_without_spare_pages_has_no_code_for_updates(checkpoints: list[Path], tmp_path: Path) -> None:
+def test_image_without_spare_pages_has_no_code_for_updates(checkpoints: list[Path], run: Run, tmp_path: Path) -> None:
     plan = PlanRequest(expert_slots=3, storage="emulated-nor", spare_pages=0)
     build = build_firmware(BuildRequest(checkpoints[0], "qemu_mps2_an386", tmp_path / "build", "int8", plan))
     names = subprocess.run(["arm-none-eabi-nm", build.elf], capture_output=True, text=True, check=True).stdout
     assert "mmoe_image_open" in names
     assert not [name for name in ("mmoe_update", "flash_erase", "flash_program", "mmoe_pager_settle") if name in names]
+    code, text = run("update-expert", build.path, 0, 3, "--from", checkpoints[1])
+    assert (code, "no spare page" in text) == (UsageError.exit_code, True)

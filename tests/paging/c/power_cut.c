@@ -4,8 +4,8 @@
  * at every byte that the flash erases or programs; what a cut leaves is arbitrary within what a flash can leave. Each time the
  * runtime starts again, must have the logits of the model before or after, take a second conversation, and have those of a third.
  *
- * usage: power_cut IMAGE SEED FIRST FROM_OLD FROM_NEW OLD NEW THIRD
- *   IMAGE: the expert image; FIRST, FROM_OLD, FROM_NEW: what the host sent, in files; OLD, NEW, THIRD: CRC-32 of the logits
+ * usage: power_cut SEED FLASH FIRST FROM_OLD FROM_NEW OLD NEW THIRD
+ *   FLASH: what it holds at first; FIRST, FROM_OLD, FROM_NEW: what the host sent, in files; OLD, NEW, THIRD: CRC-32 of the logits
  *   of all tokens of check(), in hex. Prints how many cuts left the old and how many the new model. */
 #define _DEFAULT_SOURCE
 #include <stdio.h>
@@ -178,11 +178,11 @@ static size_t load(const char *path, void *to, size_t room) {
 int main(int argc, char **argv) {
     static uint8_t image[CHIP_BYTES];
     uint32_t left_old = 0, left_new = 0;
-    if (argc != 9) fail("usage: power_cut IMAGE SEED FIRST FROM_OLD FROM_NEW OLD NEW THIRD");
+    if (argc != 9) fail("usage: power_cut SEED FLASH FIRST FROM_OLD FROM_NEW OLD NEW THIRD");
     kept = mmap(NULL, sizeof *kept, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (kept == MAP_FAILED) fail("no memory");
-    const size_t image_bytes = load(argv[1], image, sizeof image);
-    kept->random = strtoull(argv[2], NULL, 10);
+    const size_t image_bytes = load(argv[2], image, sizeof image);
+    kept->random = strtoull(argv[1], NULL, 10);
     first.length = load(argv[3], first.bytes, STREAM_BYTES);
     from_old.length = load(argv[4], from_old.bytes, STREAM_BYTES);
     from_new.length = load(argv[5], from_new.bytes, STREAM_BYTES);
