@@ -107,7 +107,7 @@ def count_misses(model: Quantized, plan: BoardPlan) -> int:
     """Experts that one token reads from flash, at most."""
     if plan.expert_mode != "paged":
         return 0
-    return model.config.num_hidden_layers * model.config.num_experts_per_tok
+    return len(model.config.routed_layers) * model.config.num_experts_per_tok
 
 
 def _stall_us(board: Board, plan: BoardPlan, misses: int) -> float | None:

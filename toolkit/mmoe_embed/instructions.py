@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+from collections import Counter
 from typing import Literal
 
 from mmoe_embed.board import Board
@@ -39,7 +40,8 @@ class Instructions:
 
     Attributes:
         machine: the kernels were counted on it.
-        layer: of one layer but for its feed-forwards, attention at half the context.
+        layer: of one layer but for its feed-forwards, attention at half the context. Layers without experts count with
+            those that have some, here and in `shared`.
         expert: of one routed expert.
         checksum: of one byte of an expert's page.
     """
@@ -69,11 +71,16 @@ def list_calls(model: Quantized) -> list[KernelCall]:
     calls += _list_vector_calls(hidden, layers, 2, "layer")
     calls.append(KernelCall("mmoe_quantize_s8", 1, config.attention_width, layers, "layer"))
     calls += _list_vector_calls(hidden, 1, 1, "head")
-    if width := config.shared_expert_intermediate_size:
-        calls += _list_feed_forward(width, layers, "shared")
+    if config.pre_rotary_norm != "none":
+        norms = layers * (config.num_attention_heads + config.num_key_value_heads)
+        calls.append(KernelCall("mmoe_rmsnorm_f32", 1, config.head_dim, norms, "layer"))
+    for width, times in Counter(config.shared_width(layer) for layer in range(layers)).items():
+        if width:
+            calls += _list_feed_forward(width, times, "shared")
     if config.num_experts:
-        uses = layers * config.num_experts_per_tok
-        calls.append(KernelCall("mmoe_route_f32", config.num_experts, hidden, layers, "layer"))
+        routed = len(config.routed_layers)
+        uses = routed * config.num_experts_per_tok
+        calls.append(KernelCall("mmoe_route_f32", config.num_experts, hidden, routed, "layer"))
         calls += _list_feed_forward(config.moe_intermediate_size, uses, "expert")
         calls.append(KernelCall("mmoe_accumulate_f32", 1, hidden, uses, "expert"))
     return calls
@@ -113,13 +120,14 @@ def count_instructions(board: Board, model: Quantized) -> Instructions | None:
         if each is None:
             return None
         parts[call.part] += call.times * size * each
-    layers = model.config.num_hidden_layers
+    routed = len(model.config.routed_layers)
+    layers = routed or model.config.num_hidden_layers
     return Instructions(
         machine,
         sum(parts.values()),
         parts["layer"] / layers,
         parts["shared"] / layers,
-        parts["expert"] / max(1, layers * model.config.num_experts_per_tok),
+        parts["expert"] / max(1, routed * model.config.num_experts_per_tok),
         parts["head"],
         _find_nearest(counts, _CHECKSUM, 1 << 20) or 0.0,
     )

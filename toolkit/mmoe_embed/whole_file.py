@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -11,8 +12,12 @@ def partial_file(file: Path) -> Path:
     return file.with_name(f"{file.name}.{os.getpid()}.partial")
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file at once; when that fails, what was there before is there still and nothing else.
+
+    Args:
+        file: its folder is made where there is none.
+        content: all of it, or its pieces.
 
     Raises:
         OSError: it names the file.
@@ -20,7 +25,8 @@ def write_whole(file: Path, content: bytes) -> None:
     partial = partial_file(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
+        with partial.open("wb") as stream:
+            stream.writelines([content] if isinstance(content, bytes) else content)
         os.replace(partial, file)
     except OSError as error:
         with contextlib.suppress(OSError):  # what failed is said, not that what it left stays

@@ -46,7 +46,9 @@ static void run_swiglu(void) { mmoe_swiglu_f32(x, columns, y); }
 static void run_rotary(void) { mmoe_rotary_f32(y, attention.cosine, attention.sine, HEAD_DIM); }
 static void run_argmax(void) { y[0] = (float)mmoe_argmax_f32(x, columns); }
 static void run_route(void) {
-    mmoe_route_f32(x, columns, (const float *)(const void *)weights, bias, EXPERTS, TOP_K, 1.0f, chosen, gates, y);
+    const mmoe_router router = {
+        .experts = EXPERTS, .top_k = TOP_K, .scaling = 1.0f, .weight = (const float *)(const void *)weights, .bias = bias};
+    mmoe_route_f32(&router, x, columns, chosen, gates, y);
 }
 static void run_attention(void) {
     memcpy(y, x, sizeof(float) * (HEADS + 2 * KV_HEADS) * HEAD_DIM);
