@@ -19,6 +19,8 @@ class RouterReport:
 
     z_loss: Tensor  # scalar, mean over tokens and layers of logsumexp(logits)^2
     load: Tensor  # int64 (layers, experts), tokens sent to each expert
+    logits: tuple[Tensor, ...]  # of each layer: (batch * time, experts), before the sigmoid
+    chosen: tuple[Tensor, ...]  # of each layer: int64 (batch * time, k)
 
 
 class Quantizer:
@@ -282,7 +284,7 @@ class MoeModel(nn.Module):
         if documents is not None:
             causal = torch.ones(steps, steps, dtype=torch.bool).tril()
             visible = ((documents[:, :, None] == documents[:, None, :]) & causal)[:, None]
-        z_loss, loads = x.new_zeros(()), []
+        z_loss, loads, routes = x.new_zeros(()), [], []
         for module in self.layers:
             layer: Any = module
             x = x + layer.attn(layer.attn_norm(x), cos, sin, quantizer, visible)
@@ -291,10 +293,14 @@ class MoeModel(nn.Module):
             if logits is not None:
                 z_loss = z_loss + logits[real].logsumexp(dim=-1).square().mean() / self.config.num_hidden_layers
                 loads.append(torch.bincount(chosen[real].flatten(), minlength=self.config.num_experts))
+                routes.append((logits, chosen))
         x = x.flatten(0, 1)[wanted.flatten().nonzero().flatten()] if wanted is not None else x
         head = quantizer.activations(self.norm(x))
         load = torch.stack(loads) if loads else torch.zeros(0, 0, dtype=torch.int64)
-        return functional.linear(head, embedding), RouterReport(z_loss, load)
+        report = RouterReport(
+            z_loss, load, tuple(logits for logits, _ in routes), tuple(chosen for _, chosen in routes)
+        )
+        return functional.linear(head, embedding), report
 
     @torch.no_grad()
     def balance(self, load: Tensor, rate: float) -> None:
