@@ -1,21 +1,26 @@
 """`fit`: yes or no for every board, with numbers that can be done by hand, and never an exception."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from random_model import small_config, write_checkpoint
 
-from mmoe_embed import instructions
+from mmoe_embed.bench.measure import read_counts
+from mmoe_embed.bench.model import measure_model
 from mmoe_embed.board import list_boards, load_board
+from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.fit import command
 from mmoe_embed.fit import fit_boards
-from mmoe_embed.instructions import count_instructions, list_calls
+from mmoe_embed.instructions import count_instructions, load_counts
 from mmoe_embed.plan import PlanRequest, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
-from mmoe_embed.resources import boards_dir
+from mmoe_embed.quantized import load_quantized
+from mmoe_embed.resources import boards_dir, kernels_dir
+from mmoe_embed.runners import connect_board
 
 
 @pytest.fixture(scope="module")
@@ -65,39 +70,67 @@ def test_fit_boards_survives_a_bad_board(checkpoint: Path, tmp_path: Path) -> No
     assert "unknown board" in fits[1].reason
 
 
-def test_list_calls_counts_the_macs_of_the_shape(checkpoint: Path) -> None:
-    config = small_config()
+def test_count_instructions_follows_the_core_and_the_context(checkpoint: Path) -> None:
     model = quantize_checkpoint(load_checkpoint(checkpoint), "int8")
-    products = [p for p in list_calls(model) if p.kernel == "mmoe_matvec_s8"]
-    macs = sum(p.rows * p.columns * p.times for p in products)
-    width = config.num_experts_per_tok * config.moe_intermediate_size + config.shared_expert_intermediate_size
-    layer = (config.qkv_rows + config.attention_width) * config.hidden_size + 3 * width * config.hidden_size
-    assert macs == config.num_hidden_layers * layer + config.vocab_size * config.hidden_size
+    totals = {}
+    for name in ("qemu_microbit", "qemu_mps2_an385", "st_nucleo_f446re", "st_stm32n6570_dk"):
+        prediction = count_instructions(load_board(name), model, positions=20)
+        assert prediction is not None
+        totals[prediction.machine] = prediction.total
+        longer = count_instructions(load_board(name), model, positions=40)
+        assert longer is not None
+        assert longer.operations["attention"] > prediction.operations["attention"]
+        assert longer.operations["moe"] == prediction.operations["moe"]
+        layers, top_k = model.config.num_hidden_layers, model.config.num_experts_per_tok
+        own = prediction.layer + prediction.shared + top_k * prediction.expert
+        assert prediction.total == pytest.approx(layers * own + prediction.head)
+        assert min(prediction.layer, prediction.shared, prediction.expert, prediction.head, prediction.checksum) > 0
+    assert list(totals) == ["qemu_microbit", "qemu_mps2_an385", "qemu_mps2_an386", "qemu_mps3_an547"]
+    assert sorted(totals.values(), reverse=True) == list(totals.values())
+    assert count_instructions(load_board("host_x86_64"), model, positions=20) is None
 
 
-def test_count_instructions_follows_the_core(checkpoint: Path) -> None:
-    model = quantize_checkpoint(load_checkpoint(checkpoint), "int8")
-    counts = {}
-    for name in ("qemu_mps2_an385", "st_nucleo_f446re", "st_stm32n6570_dk"):
-        counted = count_instructions(load_board(name), model)
-        assert counted is not None
-        counts[counted.machine] = counted.total
-        layers, head = model.config.num_hidden_layers, counted.head
-        own = counted.layer + counted.shared + model.config.num_experts_per_tok * counted.expert
-        assert counted.total == pytest.approx(layers * own + head)
-        assert min(counted.layer, counted.shared, counted.expert, head, counted.checksum) > 0
-    assert counts["qemu_mps2_an385"] > counts["qemu_mps2_an386"] > counts["qemu_mps3_an547"] > 0
-    assert count_instructions(load_board("host_x86_64"), model) is None
+def test_kernel_counts_give_back_what_they_were_made_from() -> None:
+    for name in ("qemu_mps2_an385", "qemu_mps2_an386", "qemu_mps3_an547"):
+        counts = load_counts(load_board(name))
+        assert counts is not None
+        for row in read_counts(kernels_dir() / "results" / f"{name}.csv"):
+            if row.kernel.startswith("mmoe_matmul") or row.columns in (32, 64, 100):
+                continue
+            kv_heads = 2 if "attention" in row.kernel else 0
+            again = counts.of(row.kernel, row.rows, row.columns, row.batch, kv_heads=kv_heads)
+            assert again == pytest.approx(row.instructions, rel=0.08), row
 
 
-def test_count_instructions_without_counts_is_unknown(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.arm
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("board", "scheme", "slots"),
+    [
+        ("qemu_mps3_an547", "int8", None),
+        pytest.param("qemu_mps3_an547", "int4", 12, marks=pytest.mark.slow),
+        ("qemu_mps2_an386", "int4", 12),
+        pytest.param("qemu_mps2_an505", "int8", None, marks=pytest.mark.slow),
+        pytest.param("qemu_mps2_an385", "int8", 12, marks=pytest.mark.slow),
+    ],
+)
+def test_prediction_is_within_ten_percent_of_a_running_board(
+    board: str, scheme: str, slots: int | None, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(instructions, "kernels_dir", lambda: tmp_path)
-    instructions._load_counts.cache_clear()
-    model = quantize_checkpoint(load_checkpoint(checkpoint), "int8")
-    assert count_instructions(load_board("st_nucleo_f446re"), model) is None
-    instructions._load_counts.cache_clear()
+    """A model whose shape the counts were not made for: heads with norms, two key/value heads, wide experts."""
+    for program in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program}")
+    shape = small_config(
+        hidden_size=96, num_attention_heads=6, num_key_value_heads=2, head_dim=16, qk_norm=True, num_experts=8,
+        num_experts_per_tok=3, moe_intermediate_size=48, shared_expert_intermediate_size=80, vocab_size=300,
+    )  # fmt: skip
+    checkpoint = write_checkpoint(tmp_path / "model", shape)
+    build = build_firmware(BuildRequest(checkpoint, board, tmp_path / "b", scheme=scheme, plan=PlanRequest(slots)))
+    with connect_board(load_board(board), build) as client:
+        cost = measure_model(client, load_board(board), load_quantized(build.quantized), build.plan, tokens=32)
+    assert cost.prediction_error is not None
+    assert abs(cost.prediction_error) < 0.10, cost
 
 
 def test_stall_is_misses_times_page_over_bandwidth(checkpoint: Path, tmp_path: Path) -> None:
@@ -107,7 +140,7 @@ def test_stall_is_misses_times_page_over_bandwidth(checkpoint: Path, tmp_path: P
     config, request = small_config(), PlanRequest(expert_slots=3)
     fits = fit_boards(load_checkpoint(checkpoint), [str(tmp_path / "slow.toml"), "st_nucleo_f446re"], "int8", request)
     misses = config.num_hidden_layers * config.num_experts_per_tok
-    assert fits[0].misses_per_token == misses
+    assert fits[0].reads_per_token == misses
     assert fits[0].stall_bytes_per_token is not None
     page = fits[0].stall_bytes_per_token // misses
     assert fits[0].stall_us_per_token == round(misses * (page / 0.5 + 10) / 180, 3)

@@ -313,6 +313,12 @@ def test_read_flm_of_a_wrong_file(data: bytes, message: str) -> None:
         read_flm(data, "x.FLM")
 
 
+def test_read_flm_whose_sectors_have_addresses() -> None:
+    description = struct.pack("<H128sHIIIIB3xII", 0x101, b"Test", 1, 0x01000000, 0x40000, 2048, 0, 0xFF, 100, 6000)
+    description += struct.pack("<IIII", 2048, 0x01000000, 0xFFFFFFFF, 0xFFFFFFFF)
+    assert read_flm(build_flm(description), "x").sectors == ((2048, 0),)
+
+
 def test_read_flm_of_every_truncation() -> None:
     whole = build_flm(flash_device())
     for length in range(0, len(whole), 7):
@@ -412,7 +418,7 @@ def test_compare_board_agrees_with_the_f407(pack: Path) -> None:
         ("168_000_000", "100_000_000", "clock_hz: the board file says 100000000, the pack 168000000"),
         ("size = 0x0002_0000", "size = 0x0003_0000", "a part of sram"),
         ("size = 0x0002_0000", "size = 0x0001_C000", "memory at 0x20000000 of 131072 B"),
-        ("base = 0x1000_0000", "base = 0x1800_0000", "the pack has it, the board file does not"),
+        ("base = 0x1000_0000", "base = 0x1800_0000", "memories that the pack has and the board file does not: "),
         ("base = 0x1000_0000", "base = 0x1800_0000", "memory ccm at 0x18000000 of 65536 B: the pack has none there"),
         ("erase_bytes = 131_072", "erase_bytes = 16_384", "erase_bytes: the board file says 16384, the pack 131072"),
         ("erase_bytes = 131_072", "write_bytes = 4", "erase_bytes is not in the board file, the pack says 131072"),
@@ -425,6 +431,51 @@ def test_compare_board_names_each_disagreement(pack: Path, old: str, new: str, m
     board = parse_board(text.replace(old, new), Path("st_stm32f4discovery.toml"))
     lines = compare_board(board, read_pack_device(pack, "STM32F407VG"))
     assert [line for line in lines if message in line], lines
+
+
+# a chip with TrustZone, as packs write one: each memory twice, `alias` now and then wrong, no start-up flash
+TRUSTZONE = """<?xml version="1.0" encoding="UTF-8"?>
+<package schemaVersion="1.7.0">
+  <vendor>Someone</vendor><name>TZ_DFP</name>
+  <releases><release version="1.0.0">x</release></releases>
+  <devices><family Dfamily="TZ" Dvendor="STMicroelectronics:13">
+    <processor Dcore="Cortex-M33" Dfpu="SP_FPU" Ddsp="DSP" Dtz="TZ" Dclock="100000000" Dendian="Configurable"/>
+    <device Dname="TZ1">
+      <memory name="CODE_NS" access="rwx" start="0x24100000" size="0x40000" alias="CODE_S"/>
+      <memory name="CODE_S" access="rwx" start="0x34100000" size="0x40000" default="1" startup="1"/>
+      <memory name="DTCM_NS" access="rwx" start="0x20000000" size="0x8000" default="1"/>
+      <memory name="DTCM_S" access="rwx" start="0x30000000" size="0x8000" alias="CODE_NS"/>
+      <memory name="BIG_NS" access="rwx" start="0x24200000" size="0x80000" default="0"/>
+      <memory name="BIG_S" access="rwx" start="0x34200000" size="0x80000" alias="BIG_NS"/>
+      <memory name="RAM" access="rwx" start="0x28000000" size="0x10000" default="1"/>
+      <algorithm name="Flash/EXT.FLM" start="0x70000000" size="0x1000000" default="0"/>
+    </device>
+  </family></devices>
+</package>
+"""
+
+
+def test_two_views_of_a_memory_are_one(tmp_path: Path) -> None:
+    pdsc = tmp_path / "Someone.TZ_DFP.pdsc"
+    pdsc.write_text(TRUSTZONE)
+    device = read_pack_device(pdsc, "TZ1")
+    starts = {memory.name: memory.starts for memory in device.memories}
+    assert starts == {
+        "DTCM_NS": (0x20000000, 0x30000000), "RAM": (0x28000000,), "CODE_S": (0x34100000, 0x24100000),
+        "BIG_S": (0x34200000, 0x24200000),
+    }  # fmt: skip
+    assert device.vendor == "STMicroelectronics"
+    assert [remark for remark in device.remarks if "1 flash algorithms are not default" in remark]
+    draft = draft_board(device, "tz", "x.pdsc")
+    board = parse_board(draft.text + REST, Path("tz.toml"))
+    assert [(m.name, m.kind, m.alias) for m in board.memory if m.name == "dtcm_ns"] == [
+        ("dtcm_ns", "tcm", [0x30000000])
+    ]
+    assert board.memory_for("text").name == "code_s", "the core starts in RAM"
+    assert board.memory_for("arena").name == "ram", "the largest one is not default"
+    assert [gap for gap in draft.fill_in if "perhaps off after reset: big_s" in gap]
+    moved = draft.text.replace("base = 0x34100000", "base = 0x24100000").replace("[0x24100000]", "[0x34100000]")
+    assert compare_board(parse_board(moved + REST, Path("tz.toml")), device) == []
 
 
 @pytest.mark.parametrize(

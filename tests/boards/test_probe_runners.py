@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,10 +11,18 @@ import msgspec
 import pytest
 from elf_file import Segment, write_elf
 
-from mmoe_embed.board import Board, JlinkRunner, OpenocdRunner, PyocdRunner, Runner, WestRunner, load_board
+from mmoe_embed.board import Board, JlinkRunner, OpenocdRunner, PyocdRunner, Runner, WestRunner, list_boards, load_board
 from mmoe_embed.errors import DeviceError, ToolchainError, UsageError
 from mmoe_embed.runners import make_commands
-from mmoe_embed.runners.probe import Command, Flashing, ProbeRequest, find_program, plan_flashing, run_flashing
+from mmoe_embed.runners.probe import (
+    Command,
+    Flashing,
+    ProbeRequest,
+    describe_files,
+    find_program,
+    plan_flashing,
+    run_flashing,
+)
 
 F4 = load_board("st_nucleo_f446re")
 
@@ -93,6 +102,26 @@ def test_jlink_runs_its_script(elf: Path, probe: Path, tmp_path: Path) -> None:
         "g",
         "qc",
     ]
+
+
+def test_dry_run_shows_what_the_commands_read(elf: Path, tmp_path: Path) -> None:
+    lines = describe_files(plan_flashing(_board(jlink=JlinkRunner(device="STM32F446RE")), elf, "jlink"))
+    assert lines[0] == f"# {tmp_path}/flash.jlink:"
+    assert f"#   loadfile {elf}" in lines
+    assert lines[-1] == f"# {tmp_path}/flash-08000040.bin: the 8 B of the image at 0x08000040, to verify"
+    assert not (tmp_path / "flash.jlink").exists()
+
+
+def test_openocd_without_a_configuration_file_is_told_from_one_without_a_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_program(
+        tmp_path / "bin", "openocd", """sys.exit("embedded:startup.tcl:28: Error: Can't find target/x.cfg")"""
+    )
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    with pytest.raises(DeviceError) as caught:
+        run_flashing(Flashing((Command(("openocd", "-f", "target/x.cfg")),)))
+    assert caught.value.try_.startswith("this OpenOCD has no target/x.cfg")
 
 
 def test_west_flashes_our_image_with_a_west_builds_settings(elf: Path, probe: Path) -> None:
@@ -182,6 +211,20 @@ def test_real_program_without_a_probe_fails_at_once(runner: str, elf: Path) -> N
     with pytest.raises(DeviceError, match=f"(?i){REAL[runner]}") as caught:
         run_flashing(plan_flashing(F4, elf, runner))
     assert "--wait SECONDS" in caught.value.try_
+
+
+def test_real_pyocd_has_the_targets_of_our_boards() -> None:
+    """Those of a pack need its file; their names are of pyOCD's own list of boards."""
+    program = find_program("pyocd")
+    if program is None:
+        pytest.skip("pyocd is not installed")
+    listed = subprocess.run(
+        [program, "list", "--targets"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    known = {line.split()[0] for line in listed.splitlines() if line.strip()}
+    tables = [load_board(name).runner.pyocd for name in list_boards()]
+    assert {table.target for table in tables if table and not table.pack} - known == set()
+    assert len([table for table in tables if table]) >= 8
 
 
 def test_real_openocd_has_the_configuration_files_of_our_boards() -> None:

@@ -108,7 +108,9 @@ def test_hardware_map_finds_the_zephyr_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("platform", ["frdm_k64f mps2/an386", "[frdm_k64f, mps2/an386]"])
 def test_hardware_map_of_a_board_with_several_names(tmp_path: Path, platform: str) -> None:
     file = tmp_path / "map.yml"
-    file.write_text(f"- {{connected: true, platform: {platform}, serial: /dev/ttyACM3, id: a, product: b, runner: c}}\n")
+    file.write_text(
+        f"- {{connected: true, platform: {platform}, serial: /dev/ttyACM3, id: a, product: b, runner: c}}\n"
+    )
     assert find_device(load_hardware_map(file), load_board("qemu_mps2_an386"), file).serial == "/dev/ttyACM3"
 
 

@@ -12,9 +12,9 @@ _FILL_IN = (
     "[clock]: what SysTick counts after reset (reference manual); the pack has the highest clock, not that",
     "[runner]: how a build reaches the board, for example [runner.pyocd] or [runner.openocd]",
     "`dma` of every memory: which of them a DMA engine reaches",
-    "`use` of every memory: the draft puts code into the start-up memory and variables into the largest RAM",
     "external memories, wait states and bandwidths: no pack has them",
 )
+_COUPLED = re.compile(r"[ID]TCM|CCM", re.IGNORECASE)  # in a memory's name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def draft_board(device: PackDevice, name: str, source: str) -> Draft:
         name: of the board, and so of its file.
         source: the pack's file name, for `source`.
     """
-    fill_in = list(_FILL_IN)
+    fill_in = [*_FILL_IN, _explain_uses(device)]
     isa, isa_doubt = isa_of(device)
     fpu, fpu_doubt = fpu_of(device)
     core = core_name(device.core)
@@ -120,34 +120,52 @@ def draft_board(device: PackDevice, name: str, source: str) -> Draft:
 def _draft_memory(memory: PackMemory, device: PackDevice, source: str) -> list[str]:
     is_flash = "w" not in memory.access
     access = memory.access if memory.access in ("r", "rx", "rw", "rwx") else "rx" if is_flash else "rw"
+    kind = "flash" if is_flash else "tcm" if _COUPLED.search(memory.name) else "sram"
     lines = [
         "[[memory]]",
         f"name = {_text(memory.name.lower())}",
-        f"kind = {_text('flash' if is_flash else 'sram')}",
+        f'kind = "{kind}"',
         f"base = 0x{memory.start:08x}",
         f"size = 0x{memory.size:08x}",
         f"access = {_text(access)}",
     ]
-    if is_flash:
+    if memory.alias:
+        lines.append(f"alias = [{', '.join(f'0x{start:08x}' for start in memory.alias)}]")
+    uses = _draft_uses(memory, device)
+    if is_flash or "text" in uses:
         lines.append("xip = true")
-    if uses := _draft_uses(memory, device):
+    if uses:
         lines.append(f"use = {json.dumps(uses)}")
     lines.append(f"source = {_text(f'{source}: memory {memory.name}')}")
-    flash = next((f for f in device.flashes if memory.start <= f.base < memory.start + memory.size), None)
+    flash = next((f for f in device.flashes for s in memory.starts if s <= f.base < s + memory.size), None)
     if is_flash and flash is not None:
         lines += ["", "[memory.flash]", f"page_bytes = {flash.page_bytes}", f"erase_bytes = {flash.erase_bytes}"]
     return lines
 
 
-def _draft_uses(memory: PackMemory, device: PackDevice) -> list[str]:
+def _choose_memories(device: PackDevice) -> tuple[PackMemory | None, PackMemory | None]:
+    """(where code goes, where variables go): where the core starts, and the largest RAM that is left."""
     flashes = [m for m in device.memories if "w" not in m.access]
-    rams = [m for m in device.memories if "w" in m.access]
-    start = next((m for m in flashes if m.startup), flashes[0] if flashes else None)
-    if memory is start:
+    code = next((m for m in (*flashes, *device.memories) if m.startup), flashes[0] if flashes else None)
+    rams = [m for m in device.memories if "w" in m.access and m is not code]
+    return code, max(rams, key=lambda m: (m.default, m.size), default=None)
+
+
+def _draft_uses(memory: PackMemory, device: PackDevice) -> list[str]:
+    code, variables = _choose_memories(device)
+    if memory is code:
         return ["text", "rodata", "experts"]
-    if rams and memory is max(rams, key=lambda m: m.size):
-        return ["data", "stack", "arena", "kv", "slots"]
-    return []
+    return ["data", "stack", "arena", "kv", "slots"] if memory is variables else []
+
+
+def _explain_uses(device: PackDevice) -> str:
+    code, variables = _choose_memories(device)
+    chosen = ", ".join(
+        f"{what} into {m.name.lower()} ({m.size} B)" for what, m in (("code", code), ("variables", variables)) if m
+    )
+    off = [m.name.lower() for m in device.memories if not m.default]
+    doubt = f"; not default in the pack, perhaps off after reset: {', '.join(off)}" if off else ""
+    return f"`use` of every memory: the draft puts {chosen or 'nothing anywhere'}{doubt}"
 
 
 def _line(key: str, value: object) -> str:
@@ -172,8 +190,15 @@ def compare_board(board: Board, device: PackDevice) -> list[str]:
     lines += _compare_cpu(core, device)
     if device.clock_hz is not None:
         differ("clock_hz", core.clock_hz or board.soc.clock_hz, device.clock_hz)
+    missing = []
     for theirs in device.memories:
-        lines += _compare_memory(board, theirs)
+        views = [(start, found) for start in theirs.starts if (found := _find_overlapping(board, start, theirs.size))]
+        if views:
+            lines += _compare_memory(theirs, *views[0])
+        else:
+            missing.append(f"{theirs.name} at 0x{theirs.start:08x} of {theirs.size} B")
+    if missing:
+        lines.append(f"memories that the pack has and the board file does not: {'; '.join(missing)}")
     for memory in board.memory:
         internal = memory.kind in ("tcm", "sram", "flash")
         if internal and not any(_overlaps(base, memory.size, m) for base in _bases(memory) for m in device.memories):
@@ -199,20 +224,22 @@ def _bases(memory: Memory) -> tuple[int, ...]:
 
 
 def _overlaps(base: int, size: int, theirs: PackMemory) -> bool:
-    return base < theirs.start + theirs.size and theirs.start < base + size
+    return any(base < start + theirs.size and start < base + size for start in theirs.starts)
 
 
-def _compare_memory(board: Board, theirs: PackMemory) -> list[str]:
+def _find_overlapping(board: Board, start: int, size: int) -> list[tuple[Memory, int]]:
+    """Memories of the board that lie in a range, and the address by which they do."""
+    return [(m, base) for m in board.memory for base in _bases(m) if base < start + size and start < base + m.size]
+
+
+def _compare_memory(theirs: PackMemory, their_start: int, ours: list[tuple[Memory, int]]) -> list[str]:
     """A pack may cut one memory of ours into several; it must not reach outside, and its begin must be a begin."""
-    at = f"memory at 0x{theirs.start:08x} of {theirs.size} B ({theirs.name})"
-    ours = [(m, base) for m in board.memory for base in _bases(m) if _overlaps(base, m.size, theirs)]
-    if not ours:
-        return [f"{at}: the pack has it, the board file does not"]
+    at = f"memory at 0x{their_start:08x} of {theirs.size} B ({theirs.name})"
     start = min(base for _, base in ours)
     end = max(base + m.size for m, base in ours)
-    if start == theirs.start and end == theirs.start + theirs.size:
+    if start == their_start and end == their_start + theirs.size:
         return []
-    if len(ours) == 1 and start <= theirs.start and theirs.start + theirs.size <= end:
+    if len(ours) == 1 and start <= their_start and their_start + theirs.size <= end:
         return [f"{at}: a part of {ours[0][0].name}, which the board file has as 0x{start:08x} of {end - start} B"]
     names = ", ".join(m.name for m, _ in ours)
     return [f"{at}: the board file has {names}, 0x{start:08x}..0x{end - 1:08x}, {end - start} B"]

@@ -7,18 +7,22 @@ import re
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.errors import FitError, ToolkitError
-from mmoe_embed.instructions import count_instructions
+from mmoe_embed.instructions import COPYING_STORAGE, count_instructions
 from mmoe_embed.plan import BoardPlan, PlanRequest, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
 
 FORMULA = (
-    "instructions per token = sum over kernels of MACs or elements x (instructions of each in the measured run of "
-    "nearest size, kernels_cmsis/results), attention at half the context; page copies and their checksums are not "
-    "counted (`mmoe-embed bench model` measures them)",
-    "stall per token, at most = missed experts x (expert bytes / read bytes per cycle + read latency) of the expert "
-    "memory; missed experts at most = layers x top-k, 0 when all are in slots or read in place",
+    "instr/token: a decoded token at half the context with its experts at hand, every kernel of it by its counts on an "
+    "emulated core (kernels_cmsis/results); `mmoe-embed bench model` compares this with a running board",
+    "reads/token: experts read from flash, at most layers x top-k; with --trace what the plan promises; 0 when all are "
+    "in slots or computed in place",
+    "stall/token: what these reads take: time where the board file has the bandwidth of the memory; else the "
+    "instructions of copy and CRC-32, without the wait states of a real flash",
 )
+
+
+_OVER = re.compile(r"\((\d+) B over\)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +32,11 @@ class Fit:
     Attributes:
         margin_bytes: SRAM left where it fits; less than zero where it does not: the bytes that are missing.
         reason: why not, or what was taken.
-        misses_per_token: experts read at most for one token.
-        stall_us_per_token: at most; None when the board file has no bandwidth.
+        instructions_per_token: at half the context, experts at hand.
+        counted_on: the machine on which the kernels were counted.
+        reads_per_token: experts read from flash for one token: at most, or as promised for a trace.
+        stall_instructions_per_token: copy and CRC-32 of these reads.
+        stall_us_per_token: of these reads; None when the board file has no bandwidth.
     """
 
     board: str
@@ -42,8 +49,9 @@ class Fit:
     slots: int | None = None
     instructions_per_token: int | None = None
     counted_on: str | None = None
-    misses_per_token: int | None = None
+    reads_per_token: float | None = None
     stall_bytes_per_token: int | None = None
+    stall_instructions_per_token: int | None = None
     stall_us_per_token: float | None = None
 
 
@@ -63,7 +71,7 @@ def fit_boards(checkpoint: Checkpoint, boards: list[str], scheme: str, request: 
         try:
             fits.append(_fit_board(load_board(name), [quantize(s) for s in schemes], request))
         except FitError as error:
-            over = re.search(r"\((\d+) B over\)", error.message)
+            over = _OVER.search(error.message)
             fits.append(Fit(name, False, error.message, margin_bytes=-int(over[1]) if over else None))
         except ToolkitError as error:
             fits.append(Fit(name, False, f"{error.message}{f', at {error.at}' if error.at else ''}"))
@@ -71,12 +79,18 @@ def fit_boards(checkpoint: Checkpoint, boards: list[str], scheme: str, request: 
 
 
 def _fit_board(board: Board, models: list[Quantized], request: PlanRequest) -> Fit:
+    refused = ""
     for number, model in enumerate(models, start=1):
         try:
-            return describe_fit(board, model, plan_model(model, board, request))
-        except FitError:
+            fit = describe_fit(board, model, plan_model(model, board, request))
+        except FitError as error:
             if number == len(models):
                 raise
+            over = _OVER.search(error.message)
+            refused = f"{model.scheme.upper()} does not fit{f' ({over[1]} B over)' if over else ''}"
+            continue
+        reasons = [reason for reason in (refused, fit.reason) if reason]
+        return dataclasses.replace(fit, reason="; ".join(reasons))
     raise AssertionError("no scheme was tried")
 
 
@@ -84,8 +98,8 @@ def describe_fit(board: Board, model: Quantized, plan: BoardPlan) -> Fit:
     """What a plan means for its user: margins, and what a token costs."""
     flash = [m for m in board.memory if {"text", "rodata", "experts"}.intersection(m.use) and "w" not in m.access]
     taken = {m.name: sum(r.size_bytes for r in plan.regions if r.memory == m.name) for m in flash}
-    counted = count_instructions(board, model)
-    misses = count_misses(model, plan)
+    counted = count_instructions(board, model, copies=plan.storage in COPYING_STORAGE)
+    reads = count_reads(model, plan)
     return Fit(
         board.name,
         True,
@@ -97,24 +111,27 @@ def describe_fit(board: Board, model: Quantized, plan: BoardPlan) -> Fit:
         plan.slots,
         round(counted.total) if counted else None,
         counted.machine if counted else None,
-        misses,
-        misses * plan.expert_bytes,
-        _stall_us(board, plan, misses),
+        reads,
+        round(reads * plan.expert_bytes),
+        round(reads * counted.read) if counted else None,
+        _stall_us(board, plan, reads),
     )
 
 
-def count_misses(model: Quantized, plan: BoardPlan) -> int:
-    """Experts that one token reads from flash, at most."""
+def count_reads(model: Quantized, plan: BoardPlan) -> float:
+    """Experts that one token reads from flash: as promised for a trace, else at most."""
+    if plan.promise is not None:
+        return plan.promise.misses_per_token
     if plan.expert_mode != "paged":
         return 0
     return model.config.num_hidden_layers * model.config.num_experts_per_tok
 
 
-def _stall_us(board: Board, plan: BoardPlan, misses: int) -> float | None:
-    if not misses:
+def _stall_us(board: Board, plan: BoardPlan, reads: float) -> float | None:
+    if not reads:
         return 0.0
     memory = next(m for m in board.memory if m.name == plan.memory_of("experts"))
     if memory.read_bytes_per_cycle is None:
         return None
-    cycles = misses * (plan.expert_bytes / memory.read_bytes_per_cycle + (memory.read_latency_cycles or 0))
+    cycles = reads * (plan.expert_bytes / memory.read_bytes_per_cycle + (memory.read_latency_cycles or 0))
     return round(1e6 * cycles / board.soc.clock_hz, 3)

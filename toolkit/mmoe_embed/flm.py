@@ -61,7 +61,8 @@ def read_flm(data: bytes, at: str) -> FlashDevice:
         sector_bytes, first = struct.unpack_from("<II", description, offset)
         if sector_bytes == _SECTORS_END or len(sectors) == _MAX_SECTORS:
             break
-        sectors.append((sector_bytes, first))
+        # an offset by the format; some algorithms have the address instead
+        sectors.append((sector_bytes, first - base if size <= first and base <= first < base + size else first))
     if not sectors or not size or any(not 0 < sector <= size or first >= size for sector, first in sectors):
         raise ToolkitError(
             f"a FlashDevice description that makes no sense: size {size} B, sectors {sectors[:8]}", at=at

@@ -1,145 +1,248 @@
-"""Instructions of a token, from the counts that come with the kernels (kernels_cmsis/results)."""
+"""Instructions of a token, operation by operation, from the kernels' counts (kernels_cmsis/results)."""
 
 import csv
 import dataclasses
 import functools
-from typing import Literal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mmoe_embed.board import Board
+from mmoe_embed.experts import expert_page
+from mmoe_embed.graph import Op, build_graph
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.resources import kernels_dir
 from mmoe_embed.toolchain import kernel_folders
 
-# the machine on which the kernels of a folder were counted
-_RESULTS = {"mve": "qemu_mps3_an547", "dsp": "qemu_mps2_an386", "reference": "qemu_mps2_an385"}
-_CHECKSUM = "mmoe_crc32"
+# Machine on which the kernels of a folder were counted; code for a core without Thumb-2 has its own counts.
+_MACHINES = {"mve": "qemu_mps3_an547", "dsp": "qemu_mps2_an386", "reference": "qemu_mps2_an385"}
+_SMALL_CORES = {"cortex-m0": "qemu_microbit", "cortex-m0plus": "qemu_microbit"}
 
-Part = Literal["layer", "shared", "expert", "head"]
+# Instructions around the kernels, measured: what `mmoe-embed bench model` gives more than the kernels' counts, on
+# qemu_mps2_an386 (paged) and qemu_mps2_an500 (resident).
+_AROUND_OPERATION = 80  # its call, two reads of the clock
+_AROUND_EXPERT = 400  # the pager's part in a use
+_AROUND_READ = 2600  # the choice of a slot, the driver, the wait
 
-
-@dataclasses.dataclass(frozen=True)
-class KernelCall:
-    """What a token asks of one kernel: how large, how often.
-
-    Attributes:
-        rows, columns: their product is what the counts are relative to: MACs, or elements.
-        part: of the model: a layer but for its feed-forwards, its shared expert, a routed one, or the output head.
-    """
-
-    kernel: str
-    rows: int
-    columns: int
-    times: int
-    part: Part
+COPYING_STORAGE = ("mapped",)  # drivers in which the core copies a page itself
+_CSV_KV_HEADS = 2  # of the measured attention (bench/firmware/bench.c)
 
 
 @dataclasses.dataclass(frozen=True)
 class Instructions:
-    """Of one token and one part of the model at a time; the pager is not counted.
+    """Of one decoded token and of parts of the model, experts at hand.
 
     Attributes:
         machine: the kernels were counted on it.
-        layer: of one layer but for its feed-forwards, attention at half the context.
+        operations: by the name that an operation has in every layer, summed over the layers; in order.
+        layer: of one layer but for its feed-forwards.
+        shared: of one layer's shared expert.
         expert: of one routed expert.
+        head: of what is outside the layers.
         checksum: of one byte of an expert's page.
+        read: of one expert's way from the image into a slot: the pager, a copy by the core, the checksum.
     """
 
     machine: str
-    total: float
+    operations: dict[str, float]
     layer: float
     shared: float
     expert: float
     head: float
     checksum: float
+    read: float
+
+    @property
+    def total(self) -> float:
+        """All operations, without reads."""
+        return sum(self.operations.values())
 
 
-def list_calls(model: Quantized) -> list[KernelCall]:
-    """The kernels of one token, attention at half the context."""
-    config, calls = model.config, []
-    for name, matrix in model.matrices.items():
-        if ".experts." in name and ".experts.0." not in name:
-            continue  # a token uses top-k of them, all of one size
-        times = config.num_experts_per_tok if ".experts." in name else 1
-        kernel = "mmoe_matvec_s8" if matrix.bits == 8 else "mmoe_matvec_s4g32"
-        calls.append(KernelCall(kernel, matrix.rows, matrix.columns, times, _part_of(name)))
-    layers, hidden = config.num_hidden_layers, config.hidden_size
-    positions = 2 * max(1, config.max_position_embeddings // 2)  # scores and sums
-    heads = layers * config.num_attention_heads
-    calls.append(KernelCall("mmoe_attention_s8", config.head_dim, positions, heads, "layer"))
-    calls += _list_vector_calls(hidden, layers, 2, "layer")
-    calls.append(KernelCall("mmoe_quantize_s8", 1, config.attention_width, layers, "layer"))
-    calls += _list_vector_calls(hidden, 1, 1, "head")
-    if width := config.shared_expert_intermediate_size:
-        calls += _list_feed_forward(width, layers, "shared")
-    if config.num_experts:
-        uses = layers * config.num_experts_per_tok
-        calls.append(KernelCall("mmoe_route_f32", config.num_experts, hidden, layers, "layer"))
-        calls += _list_feed_forward(config.moe_intermediate_size, uses, "expert")
-        calls.append(KernelCall("mmoe_accumulate_f32", 1, hidden, uses, "expert"))
-    return calls
+def count_instructions(
+    board: Board, model: Quantized, *, positions: float | None = None, copies: bool = True
+) -> Instructions | None:
+    """What a decoded token costs on a board's core; None for a core without counts.
 
-
-def _list_vector_calls(hidden: int, times: int, norms: int, part: Part) -> list[KernelCall]:
-    """`norms` norms, each with the rounding of what it gives, and the additions to the residual stream."""
-    kernels = ("mmoe_rmsnorm_f32", "mmoe_quantize_s8", "mmoe_add_f32")
-    return [KernelCall(kernel, 1, hidden, norms * times, part) for kernel in kernels]
-
-
-def _list_feed_forward(width: int, times: int, part: Part) -> list[KernelCall]:
-    """Of a feed-forward, all but its matrices."""
-    return [KernelCall(kernel, 1, width, times, part) for kernel in ("mmoe_swiglu_f32", "mmoe_quantize_s8")]
-
-
-def _part_of(matrix: str) -> Part:
-    if ".experts." in matrix:
-        return "expert"
-    if ".shared." in matrix:
-        return "shared"
-    return "layer" if matrix.startswith("layers.") else "head"
-
-
-def count_instructions(board: Board, model: Quantized) -> Instructions | None:
-    """What the kernels of one token cost on a board's core; None for a core without counts."""
-    if not board.core.core.startswith("cortex-m"):
+    Args:
+        board: its core decides.
+        model: what is computed.
+        positions: tokens in the context, this one included; a mean for a mean; None is half the context.
+        copies: whether the core copies a page itself; a DMA engine does not take its instructions.
+    """
+    counts, config = load_counts(board), model.config
+    if counts is None:
         return None
-    machine = _RESULTS.get(kernel_folders(board)[0])
-    counts = _load_counts(machine) if machine else None
-    if machine is None or counts is None:
-        return None
-    parts: dict[Part, float] = {"layer": 0.0, "shared": 0.0, "expert": 0.0, "head": 0.0}
-    for call in list_calls(model):
-        size = call.rows * call.columns
-        each = _find_nearest(counts, call.kernel, size)
-        if each is None:
-            return None
-        parts[call.part] += call.times * size * each
-    layers = model.config.num_hidden_layers
+    positions = positions or max(1, config.max_position_embeddings // 2)
+    operations: dict[str, float] = {}
+    head = 0.0
+    for op in build_graph(config).ops:
+        name = op.name.rpartition(".")[2]
+        cost = _AROUND_OPERATION + _count_operation(counts, op, model, positions)
+        operations[name] = operations.get(name, 0.0) + cost
+        head += cost if op.layer < 0 else 0.0
+    shared, expert = _count_shared(counts, model, 0), _count_expert(counts, model, 0)
+    layer = (sum(operations.values()) - head) / config.num_hidden_layers
+    page = expert_page(model)
+    size_bytes = page.size_bytes if page else 0
+    check = counts.of("mmoe_crc32", 1, size_bytes) if page else 0.0
+    copy = counts.of("memcpy", 1, size_bytes) if page and copies else 0.0
     return Instructions(
-        machine,
-        sum(parts.values()),
-        parts["layer"] / layers,
-        parts["shared"] / layers,
-        parts["expert"] / max(1, layers * model.config.num_experts_per_tok),
-        parts["head"],
-        _find_nearest(counts, _CHECKSUM, 1 << 20) or 0.0,
+        counts.machine,
+        operations,
+        layer - shared - config.num_experts_per_tok * expert,
+        shared,
+        expert,
+        head,
+        check / max(1, size_bytes),
+        _AROUND_READ + copy + check if page else 0.0,
     )
 
 
-def _find_nearest(counts: list[tuple[str, int, float]], kernel: str, size: int) -> float | None:
-    """Instructions per MAC or element of the kernel's run of nearest size."""
-    rows = [row for row in counts if row[0] == kernel]
-    return min(rows, key=lambda row: max(row[1] / size, size / row[1]))[2] if rows else None
+# --- operations in kernels ---
+
+
+def _count_operation(counts: "KernelCounts", op: Op, model: Quantized, positions: float) -> float:
+    config = model.config
+    d = config.hidden_size
+    if op.kind == "embed":
+        return counts.of("mmoe_embed_s8", 1, d)
+    if op.kind == "rmsnorm":
+        return counts.of("mmoe_rmsnorm_f32", 1, d)
+    if op.kind == "quantize":
+        columns = config.attention_width if op.name.endswith("heads_quantize") else d
+        return counts.of("mmoe_quantize_s8", 1, columns)
+    if op.kind == "linear":
+        return _count_product(counts, model, op.weights)
+    if op.kind == "attention":
+        return _count_attention(counts, model, positions)
+    if op.kind == "add":
+        return counts.of("mmoe_add_f32", 1, d)
+    return _count_moe(counts, model, op.layer) if op.kind == "moe" else 0.0
+
+
+def _count_product(counts: "KernelCounts", model: Quantized, name: str) -> float:
+    matrix = model.matrices[name]
+    kernel = "mmoe_matvec_s8" if matrix.bits == 8 else "mmoe_matvec_s4g32"
+    return counts.of(kernel, matrix.rows, matrix.columns)
+
+
+def _count_attention(counts: "KernelCounts", model: Quantized, positions: float) -> float:
+    config = model.config
+    heads, kv_heads, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+    cost = counts.of("mmoe_attention_s8", positions, heads * dim, heads, kv_heads=kv_heads)
+    if not config.qk_norm:  # the measured one has it
+        cost -= (heads + kv_heads) * counts.of("mmoe_rmsnorm_f32", 1, dim)
+    return cost
+
+
+def _count_moe(counts: "KernelCounts", model: Quantized, layer: int) -> float:
+    config = model.config
+    cost = counts.of("mmoe_add_f32", 1, config.hidden_size) + _count_shared(counts, model, layer)
+    if config.num_experts:
+        cost += counts.of("mmoe_route_f32", config.num_experts, config.hidden_size, config.num_experts_per_tok)
+    return cost + config.num_experts_per_tok * _count_expert(counts, model, layer)
+
+
+def _count_shared(counts: "KernelCounts", model: Quantized, layer: int) -> float:
+    width = model.config.shared_expert_intermediate_size
+    return _count_ffn(counts, model, f"layers.{layer}.shared.", width) if width else 0.0
+
+
+def _count_expert(counts: "KernelCounts", model: Quantized, layer: int) -> float:
+    config = model.config
+    if not config.num_experts:
+        return 0.0
+    ffn = _count_ffn(counts, model, f"layers.{layer}.experts.0.", config.moe_intermediate_size)
+    return _AROUND_EXPERT + ffn + counts.of("mmoe_accumulate_f32", 1, config.hidden_size)
+
+
+def _count_ffn(counts: "KernelCounts", model: Quantized, at: str, width: int) -> float:
+    products = sum(_count_product(counts, model, at + name) for name in ("gate_up", "down"))
+    return products + counts.of("mmoe_swiglu_f32", 1, width) + counts.of("mmoe_quantize_s8", 1, width)
+
+
+# --- kernels by their counts ---
+
+# (rows, columns, batch, kv_heads) -> what the cost is linear in
+_Terms = Callable[[float, int, int, int], Sequence[float]]
+
+
+def _matvec_terms(block: int) -> _Terms:
+    """Tiles of four rows, each of whole blocks (SPEC.md 5)."""
+
+    def terms(rows: float, columns: int, _batch: int, _kv_heads: int) -> Sequence[float]:
+        tiles = -(-rows // 4)
+        return (1, tiles, tiles * -(-columns // block))
+
+    return terms
+
+
+def _attention_terms(positions: float, columns: int, heads: int, kv_heads: int) -> Sequence[float]:
+    """Heads to rotate and quantize; weights of a softmax; weighted sums over positions in blocks of 16."""
+    dim, vectors = columns // heads, heads + 2 * kv_heads
+    blocks = positions if positions % 16 == 0 else positions + 7.5  # the mean over the positions of a block
+    return (vectors, vectors * dim, heads * positions, heads * blocks * dim)
+
+
+_TERMS: dict[str, _Terms] = {
+    "mmoe_matvec_s8": _matvec_terms(16),
+    "mmoe_matvec_s4g32": _matvec_terms(32),
+    "mmoe_route_f32": lambda experts, columns, top_k, _: (1, experts, experts * columns, experts * top_k),
+    "mmoe_attention_s8": _attention_terms,
+}
+
+
+def _length_terms(_rows: float, columns: int, _batch: int, _kv_heads: int) -> Sequence[float]:
+    return (1, columns)
+
+
+class KernelCounts:
+    """Instructions of kernels of any shape, from those of a few shapes: least squares, relative errors alike."""
+
+    def __init__(self, machine: str, file: Path) -> None:
+        self.machine = machine
+        self._rows: dict[str, list[tuple[int, int, int, float]]] = {}
+        with file.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                shape = (int(row["rows"]), int(row["columns"]), int(row["batch"]))
+                self._rows.setdefault(row["kernel"], []).append((*shape, float(row["instructions"])))
+        self._fitted: dict[tuple[str, int], NDArray[np.float64]] = {}
+
+    def of(self, kernel: str, rows: float, columns: int, batch: int = 1, *, kv_heads: int = 0) -> float:
+        """Instructions of one call.
+
+        Args:
+            kernel: its name in the CSV.
+            rows, columns, batch: as in the CSV.
+            kv_heads: of attention alone.
+        """
+        terms = _TERMS.get(kernel, _length_terms)(rows, columns, batch, kv_heads)
+        return float(np.dot(terms, self._fit(kernel, columns)))
+
+    def _fit(self, kernel: str, columns: int) -> NDArray[np.float64]:
+        # some cores have a way of their own for narrow matrices: where a width was counted twice, it stands for itself
+        same = [row for row in self._rows[kernel] if row[1] == columns]
+        own = kernel.startswith("mmoe_matvec") and len(same) > 1
+        key = (kernel, columns if own else 0)
+        if key not in self._fitted:
+            terms = _TERMS.get(kernel, _length_terms)
+            rows = same if own else self._rows[kernel]
+            matrix = np.array([terms(r, c, b, _CSV_KV_HEADS) for r, c, b, _ in rows], np.float64)
+            counts = np.array([count for *_, count in rows])
+            self._fitted[key] = np.linalg.lstsq(matrix / counts[:, None], np.ones(len(counts)), rcond=None)[0]
+        return self._fitted[key]
+
+
+def load_counts(board: Board) -> KernelCounts | None:
+    """The counts for a board's core; None for one without."""
+    if not board.core.core.startswith("cortex-m"):
+        return None
+    return _load_counts(_SMALL_CORES.get(board.core.core) or _MACHINES.get(kernel_folders(board)[0], ""))
 
 
 @functools.cache
-def _load_counts(machine: str) -> list[tuple[str, int, float]] | None:
-    """(kernel, MACs, instructions per MAC) of the counts that come with the kernels; a checksum counts its bytes."""
-    path = kernels_dir() / "results" / f"{machine}.csv"
-    if not path.is_file():
-        return None
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [
-            (row["kernel"], int(row["macs"]), float(row["instructions_per_mac"]))
-            for row in csv.DictReader(stream)
-            if row["batch"] == "1" and int(row["macs"]) > 0
-        ]
+def _load_counts(machine: str) -> KernelCounts | None:
+    file = kernels_dir() / "results" / f"{machine}.csv"
+    return KernelCounts(machine, file) if file.is_file() else None

@@ -18,15 +18,31 @@ _ACCESS_OF_ID = {"IROM": "rx", "IRAM": "rwx"}  # memories of the old form say th
 _CANDIDATES = 12
 
 
+_SECURE_BIT = 0x1000_0000  # in the address of the other security state's view of a memory
+
+
 @dataclasses.dataclass(frozen=True)
 class PackMemory:
-    """A memory of a pack description."""
+    """A memory of a pack description.
+
+    Attributes:
+        access: of "r", "w", "x".
+        default: whether the pack's own projects use it without being told.
+        alias: other addresses of the same memory.
+    """
 
     name: str
     start: int
     size: int
-    access: str  # of "r", "w", "x"
+    access: str
     startup: bool = False
+    default: bool = True
+    alias: tuple[int, ...] = ()
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Every address that it begins at."""
+        return (self.start, *self.alias)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +90,12 @@ def read_pack_device(path: Path, name: str, core: str | None = None) -> PackDevi
         pname = processor.get("Pname")
         memories = _list_memories(chain, pname, path)
         _compare_with_manager(description, key, memories, processor, remarks)
+        memories = _merge_views(memories, trustzone=processor.get("Dtz") == "TZ")
         flashes = _read_algorithms(chain, pname, description.parent, remarks)
     return PackDevice(
         key,
         pack,
-        root.findtext("vendor", "?"),
+        _vendor_of(chain) or root.findtext("vendor", "?"),
         processor.get("Dcore", ""),
         processor.get("Dfpu"),
         processor.get("Ddsp"),
@@ -206,8 +223,33 @@ def _list_memories(chain: _Chain, pname: str | None, path: Path) -> tuple[PackMe
                 _number(memory.get("size", ""), path),
                 "".join(letter for letter in "rwx" if letter in access),
                 memory.get("startup") in ("1", "true"),
+                memory.get("default") not in ("0", "false"),
             )
     return tuple(sorted(found.values(), key=lambda m: m.start))
+
+
+def _merge_views(memories: tuple[PackMemory, ...], *, trustzone: bool) -> tuple[PackMemory, ...]:
+    """One memory for its secure and its non-secure address; it begins where the core starts, or where it is default.
+
+    The pack's own `alias` attribute is not followed: it names the wrong memory now and then, and many packs have none.
+    """
+    if not trustzone:
+        return memories
+    by_start = {memory.start: memory for memory in memories}
+    merged = []
+    for memory in memories:
+        other = by_start.get(memory.start ^ _SECURE_BIT)
+        if other is None or other.size != memory.size:
+            merged.append(memory)
+        elif (memory.startup, memory.default, other.start) > (other.startup, other.default, memory.start):
+            both = memory.default and other.default
+            merged.append(dataclasses.replace(memory, default=both, alias=(other.start,)))
+    return tuple(merged)
+
+
+def _vendor_of(chain: _Chain) -> str:
+    """Who makes the chip: the pack may be another company's. "STMicroelectronics:13" has a number of CMSIS's list."""
+    return next((v.partition(":")[0] for e in reversed(chain) if (v := e.get("Dvendor"))), "")
 
 
 def _number(text: str, path: Path) -> int:
@@ -268,21 +310,29 @@ def _load_index(description: Path) -> tuple[dict[str, Any], str]:
 
 
 def _read_algorithms(chain: _Chain, pname: str | None, folder: Path, remarks: list[str]) -> tuple[FlashDevice, ...]:
-    """Read the files ourselves: get_flash_algorithm_binary fails without `all=True`, and has no pack to read from."""
-    flashes = []
-    for element in chain:
-        for algorithm in element.iterfind("algorithm"):
-            name = (algorithm.get("name") or "").replace("\\", "/")
-            if algorithm.get("Pname") not in (None, pname) or not name:
-                continue
-            file = _find_file(folder, name)
-            if file is None:
-                remarks.append(f"flash algorithm {name} is not there: page and sector sizes are not known")
-                continue
-            try:
-                flashes.append(read_flm(file.read_bytes(), name))
-            except ToolkitError as error:
-                remarks.append(f"flash algorithm {name}: {error.message}")
+    """Read the files ourselves: get_flash_algorithm_binary fails without `all=True`, and has no pack to read from.
+
+    Only default ones: the others are for memories on boards of the vendor, which need not be on this one.
+    """
+    flashes, others = [], []
+    for algorithm in (a for element in chain for a in element.iterfind("algorithm")):
+        name = (algorithm.get("name") or "").replace("\\", "/")
+        if algorithm.get("Pname") not in (None, pname) or not name:
+            continue
+        if algorithm.get("default") in ("0", "false"):
+            others.append(algorithm.get("start", "?"))
+            continue
+        file = _find_file(folder, name)
+        if file is None:
+            remarks.append(f"flash algorithm {name} is not there: page and sector sizes are not known")
+            continue
+        try:
+            flashes.append(read_flm(file.read_bytes(), name))
+        except ToolkitError as error:
+            remarks.append(f"flash algorithm {name}: {error.message}")
+    if others:
+        places = ", ".join(sorted(set(others)))
+        remarks.append(f"{len(others)} flash algorithms are not default, for memories of some boards at {places}")
     return tuple(flashes)
 
 

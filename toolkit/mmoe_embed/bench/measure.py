@@ -22,7 +22,8 @@ class KernelCount:
     Args:
         instructions: of one call; on hosts 0.
         nanoseconds: of one call, on hosts; on emulated cores 0.
-        code_bytes: machine code of the file the kernel is named after, without what it calls.
+        batch: vectors at once; of attention heads, of routing the experts that are chosen.
+        code_bytes: machine code of the file the kernel is named after, without what it calls; of no kernel 0.
         stack_bytes: deepest use below the caller; on hosts 0.
     """
 
@@ -103,7 +104,7 @@ def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[Ke
             path.stem: _code_bytes(Path(folder) / "bench.objects" / f"{path.parent.name}.{path.stem}.o")
             for path in kernel_sources(target.folders)
         }
-    counts = [_parse_line(target, line, sizes) for line in output.splitlines() if line.startswith("mmoe_")]
+    counts = [_parse_line(target, line, sizes) for line in output.splitlines() if line.startswith(("mmoe_", "memcpy"))]
     found = [count for count in counts if kernel in ("", count.kernel)]
     if not found:
         names = ", ".join(sorted({count.kernel for count in counts}))
@@ -144,7 +145,7 @@ def _parse_line(target: Target, line: str, sizes: dict[str, int]) -> KernelCount
     # Under `-icount shift=0` an instruction takes a nanosecond of the emulated clock.
     instructions = 0 if target.is_host else total * 1_000_000_000 / target.tick_hz / calls
     return KernelCount(name, rows, columns, batch, macs, round(instructions), round(instructions / macs, 4),
-                       round(nanoseconds), sizes[name], stack)  # fmt: skip
+                       round(nanoseconds), sizes.get(name, 0), stack)  # fmt: skip
 
 
 def write_counts(counts: list[KernelCount], path: Path) -> None:

@@ -2,11 +2,14 @@
 
 import dataclasses
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mmoe_embed.board import Board
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.graph import Op, build_graph
+from mmoe_embed.instructions import COPYING_STORAGE
+from mmoe_embed.instructions import count_instructions as count_kernels
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.serial.client import MAX_PREFILL, BoardClient
 from mmoe_embed.serial.replies import OpProfile
@@ -26,12 +29,14 @@ class OperationCost:
     Attributes:
         macs: multiply-accumulates of its matrix products; 0 where it has none.
         goal: what these cost at GOALS; None where the core has none.
+        predicted: of decode, by the kernels' counts as `mmoe-embed fit` takes them; None where the core has none.
         decode, prefill: instructions; nanoseconds where ticks are time.
     """
 
     name: str
     macs: int
     goal: float | None
+    predicted: float | None
     decode: float
     prefill: float
 
@@ -52,6 +57,7 @@ class ModelCost:
     chunk: int
     operations: tuple[OperationCost, ...]
     goal: float | None
+    predicted: float | None
     decode: float
     prefill: float
     decode_misses: float
@@ -63,19 +69,26 @@ class ModelCost:
         return self.decode / self.goal if self.goal else None
 
     @property
+    def prediction_error(self) -> float | None:
+        """Prediction over measurement, less 1."""
+        return self.predicted / self.decode - 1 if self.predicted is not None else None
+
+    @property
     def prefill_ratio(self) -> float:
         """A decoded token over one of a prompt."""
         return self.decode / self.prefill
 
 
-def measure_model(client: BoardClient, board: Board, model: Quantized, chunk: int, tokens: int = 64) -> ModelCost:
+def measure_model(
+    client: BoardClient, board: Board, model: Quantized, plan: Mapping[str, Any], tokens: int = 64
+) -> ModelCost:
     """Run the same tokens on a board one by one and as a prompt, each time from an empty context.
 
     Args:
         client: the board, known to run the build.
         board: what it is.
         model: what it runs.
-        chunk: of its plan.
+        plan: plan.json of the build.
         tokens: how many; no more than the context and a request hold.
 
     Raises:
@@ -96,13 +109,15 @@ def measure_model(client: BoardClient, board: Board, model: Quantized, chunk: in
     per_tick = count_instructions(1, tick_hz, board)
     scale = (per_tick or 1e9 / tick_hz) / tokens
     goals = GOALS.get(kernel_folders(board)[0]) if per_tick else None
+    predicted = _predict(board, model, plan, tokens, decode_misses) if per_tick else {}
+    chunk = int(plan["chunk"])
     costs: dict[str, OperationCost] = {}
     for op, one, many in zip(build_graph(model.config, chunk).ops, decode, prefill, strict=True):
         name = op.name.rpartition(".")[2]
         products = _products(op, model)
         macs = sum(count for count, _ in products)
         goal = sum(count * goals[bits] for count, bits in products) if goals else None
-        cost = OperationCost(name, macs, goal, scale * one.ticks, scale * many.ticks)
+        cost = OperationCost(name, macs, goal, predicted.get(name), scale * one.ticks, scale * many.ticks)
         costs[name] = _add(costs[name], cost) if name in costs else cost
     return ModelCost(
         "instructions" if per_tick else "nanoseconds",
@@ -110,11 +125,23 @@ def measure_model(client: BoardClient, board: Board, model: Quantized, chunk: in
         chunk,
         tuple(costs.values()),
         sum(cost.goal or 0.0 for cost in costs.values()) if goals else None,
+        sum(predicted.values()) if predicted else None,
         sum(cost.decode for cost in costs.values()),
         sum(cost.prefill for cost in costs.values()),
         decode_misses / tokens,
         prefill_misses / tokens,
     )
+
+
+def _predict(board: Board, model: Quantized, plan: Mapping[str, Any], tokens: int, misses: int) -> dict[str, float]:
+    """What `mmoe-embed fit` says of these tokens, by operation; empty for a core without counts."""
+    copies = plan["storage"] in COPYING_STORAGE
+    counted = count_kernels(board, model, positions=(tokens + 1) / 2, copies=copies)
+    if counted is None:
+        return {}
+    operations = dict(counted.operations)
+    operations["moe"] += counted.read * misses / tokens
+    return operations
 
 
 def _run_steps(client: BoardClient, tokens: Sequence[int]) -> None:
@@ -143,23 +170,26 @@ def _products(op: Op, model: Quantized) -> list[tuple[int, int]]:
 
 def _add(a: OperationCost, b: OperationCost) -> OperationCost:
     goal = a.goal + b.goal if a.goal is not None and b.goal is not None else None
-    return OperationCost(a.name, a.macs + b.macs, goal, a.decode + b.decode, a.prefill + b.prefill)
+    return OperationCost(a.name, a.macs + b.macs, goal, a.predicted, a.decode + b.decode, a.prefill + b.prefill)
 
 
 def render_cost(cost: ModelCost) -> str:
     """The table for a person."""
-    lines = [f"{'operation':<16}{'MACs':>9}{'goal':>10}{'decode':>10}{'prefill':>10}"]
+    lines = [f"{'operation':<16}{'MACs':>9}{'goal':>10}{'predicted':>11}{'decode':>10}{'prefill':>10}"]
     macs = sum(operation.macs for operation in cost.operations)
-    total = OperationCost("all", macs, cost.goal, cost.decode, cost.prefill)
+    total = OperationCost("all", macs, cost.goal, cost.predicted, cost.decode, cost.prefill)
     for row in (*cost.operations, total):
         goal = f"{row.goal:>10,.0f}" if row.goal and row.macs else f"{'':>10}"
         count = f"{row.macs:>9,}" if row.macs else f"{'':>9}"
-        lines.append(f"{row.name:<16}{count}{goal}{row.decode:>10,.0f}{row.prefill:>10,.0f}")
+        predicted = f"{row.predicted:>11,.0f}" if row.predicted is not None else f"{'':>11}"
+        lines.append(f"{row.name:<16}{count}{goal}{predicted}{row.decode:>10,.0f}{row.prefill:>10,.0f}")
     lines.append(
         f"{cost.unit} a token, means over {cost.tokens} tokens from an empty context; prefill in chunks of {cost.chunk}"
     )
     if cost.decode_ratio is not None:
         lines.append(f"decode: {cost.decode_ratio:.2f} x its matrix products at their goals (goal {DECODE_GOAL})")
+    if cost.prediction_error is not None:
+        lines.append(f"decode as `mmoe-embed fit` predicts it: {100 * cost.prediction_error:+.1f} % off")
     lines.append(f"prefill: {cost.prefill_ratio:.2f} x fewer {cost.unit} a token than decode (goal {PREFILL_GOAL})")
     lines.append(f"experts read from flash a token: decode {cost.decode_misses:.2f}, prefill {cost.prefill_misses:.2f}")
     return "\n".join(lines)

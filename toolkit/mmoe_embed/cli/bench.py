@@ -80,8 +80,12 @@ def kernels(
 def model(build: Path, port: str | None, baud: int | None, tokens: int) -> Result:
     """What a token costs on the board that runs BUILD: each operation, in decode and in prefill."""
     with open_build(build, port, baud) as (folder, board, client):
-        cost = measure_model(client, board, load_quantized(folder.quantized), folder.plan["chunk"], tokens)
-    ratios = {"decode_ratio": cost.decode_ratio, "prefill_ratio": cost.prefill_ratio}
+        cost = measure_model(client, board, load_quantized(folder.quantized), folder.plan, tokens)
+    ratios = {
+        "decode_ratio": cost.decode_ratio,
+        "prefill_ratio": cost.prefill_ratio,
+        "prediction_error": cost.prediction_error,
+    }
     return Result(dataclasses.asdict(cost) | ratios, render_cost(cost))
 
 

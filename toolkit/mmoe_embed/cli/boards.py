@@ -75,8 +75,8 @@ def check_command(board: str, pack: Path | None, device: str | None, core: str |
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Where to; the stem is the board's name.")
 def import_command(pack: Path, device: str, core: str | None, output: Path | None) -> Result:
     """Draw a board file from a CMSIS-Pack, offline, and say what a person must still fill in."""
-    if output is not None and (output.suffix != ".toml" or output.exists()):
-        problem = f"{output} exists already" if output.exists() else f"{output} does not end in .toml"
+    if output is not None and (not re.fullmatch(r"\w+\.toml", output.name) or output.exists()):
+        problem = f"{output} exists already" if output.exists() else f"{output.name} is no name of a board file"
         raise UsageError(problem, try_="-o <vendor>_<board>.toml")
     read = read_pack_device(pack, device, core)
     name = output.stem if output is not None else re.sub(r"\W+", "_", read.name.lower())

@@ -31,7 +31,9 @@ def command(
     return Result(data, render_fits(fits))
 
 
-_COLUMNS = ("board", "fits", "scheme", "SRAM free", "flash free", "experts", "instr/token", "stall us/token")
+_COLUMNS = (
+    "board", "fits", "scheme", "SRAM free", "flash free", "experts", "instr/token", "reads/token", "stall/token",
+)  # fmt: skip
 
 
 def render_fits(fits: list[Fit]) -> str:
@@ -43,6 +45,7 @@ def render_fits(fits: list[Fit]) -> str:
     for fit in fits:
         cells = _cells(fit) if fit.fits else (fit.board, "no", fit.reason)
         lines.append(_line(cells, widths))
+    lines += [f"note: {fit.board}: {fit.reason}" for fit in fits if fit.fits and fit.reason]
     lines += [f"note: {line}" for line in FORMULA]
     return "\n".join(
         [*lines, "note: ? is not known; free in bytes; a runtime of usual size is assumed until it is built"]
@@ -51,9 +54,20 @@ def render_fits(fits: list[Fit]) -> str:
 
 def _cells(fit: Fit) -> tuple[str, ...]:
     experts = f"{fit.expert_mode}" + (f", {fit.slots} slots" if fit.slots else "")
-    stall = "?" if fit.stall_us_per_token is None else f"{fit.stall_us_per_token:g}"
     sizes = (_number(fit.margin_bytes), _number(fit.flash_free_bytes))
-    return (fit.board, "yes", fit.scheme or "", *sizes, experts, _number(fit.instructions_per_token), stall)
+    reads = "?" if fit.reads_per_token is None else f"{fit.reads_per_token:.3g}"
+    costs = (_number(fit.instructions_per_token), reads, _stall(fit))
+    return (fit.board, "yes", fit.scheme or "", *sizes, experts, *costs)
+
+
+def _stall(fit: Fit) -> str:
+    if fit.reads_per_token == 0:
+        return "0"
+    if fit.stall_us_per_token is not None:
+        return f"{fit.stall_us_per_token:,.0f} us"
+    if fit.stall_instructions_per_token is not None:
+        return f"{fit.stall_instructions_per_token:,} instr"
+    return "?"
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
@@ -61,4 +75,4 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _number(value: int | None) -> str:
-    return "?" if value is None else str(value)
+    return "?" if value is None else f"{value:,}"

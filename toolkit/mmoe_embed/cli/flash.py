@@ -12,7 +12,7 @@ from mmoe_embed.cli.output import Result, console, progress_bar, verb
 from mmoe_embed.errors import UsageError
 from mmoe_embed.runners import EMULATED_RUNNERS, RUNNERS, SERIAL, connect_board, make_commands
 from mmoe_embed.runners.fit import check_image_fits
-from mmoe_embed.runners.probe import ProbeRequest, plan_flashing, run_flashing
+from mmoe_embed.runners.probe import ProbeRequest, describe_files, plan_flashing, run_flashing
 from mmoe_embed.storage import FLASH_FILE, attach_flash, write_flash
 from mmoe_embed.update import flash_image, layout_of, require_experts
 
@@ -64,11 +64,13 @@ def command(
     if emulated and name != board.runner.default:
         raise UsageError(f"board {board.name} is started by {board.runner.default}, not by {name}")
     request = ProbeRequest(probe, pack, west_build)
+    flashing = None if emulated else plan_flashing(board, folder.elf, name, request)
     commands = make_commands(board, folder.elf, name, request)
     printable = [shlex.join(argv) for argv in commands]
-    data = {"board": board.name, "runner": name, "commands": printable, "dry_run": dry_run}
+    files = describe_files(flashing) if flashing else []
+    data = {"board": board.name, "runner": name, "commands": printable, "files": files, "dry_run": dry_run}
     if dry_run:
-        return Result(data, "\n".join(printable))
+        return Result(data, "\n".join([*files, *printable]))
 
     lines = []
     if board.kind != "host":
@@ -79,9 +81,9 @@ def command(
     if emulated and port is None and folder.plan["spare_pages"]:
         write_flash(board, folder.plan["storage"], folder.path, folder.expert_image.read_bytes())
         lines.append(f"experts written into its flash, {folder.path / FLASH_FILE}")
-    if not emulated:
+    if flashing:
         with console.status(f"writing with {name} ..."):
-            run_flashing(plan_flashing(board, folder.elf, name, request), wait_s=wait_s)
+            run_flashing(flashing, wait_s=wait_s)
         lines.append(f"{_WRITTEN[name]} and started by {name}")
     data["identified"] = emulated or port is not None
     if data["identified"]:

@@ -91,6 +91,18 @@ def plan_flashing(board: Board, elf: Path, runner: str, request: ProbeRequest | 
     return make(board, elf, request or ProbeRequest())
 
 
+def describe_files(flashing: Flashing) -> list[str]:
+    """The files that the commands read besides the image: a script in full, of bytes where they are from."""
+    lines = []
+    for file, content in flashing.files.items():
+        if file.suffix == ".bin":
+            address = file.stem.rpartition("-")[2]
+            lines.append(f"# {file}: the {len(content)} B of the image at 0x{address}, to verify")
+        else:
+            lines += [f"# {file}:", *(f"#   {line}" for line in content.decode().splitlines())]
+    return lines
+
+
 def _plan_pyocd(board: Board, elf: Path, request: ProbeRequest) -> Flashing:
     pyocd = board.runner.pyocd
     assert pyocd
@@ -225,6 +237,10 @@ def _run(command: Command) -> DeviceError | None:
 
 
 def _suggest(name: str, said: str) -> str:
+    if missing := re.search(r"Can't find (\S+\.cfg)", said):
+        return (
+            f"this OpenOCD has no {missing[1]}: a newer one, or the vendor's; or another --runner (boards show BOARD)"
+        )
     if name == "pyocd" and "not recognized" in said:
         return "--pack FILE of the chip's CMSIS-Pack, or pyocd pack install TARGET; the board file names both"
     return "connect the probe and power the board; --wait SECONDS waits for it; --dry-run prints the commands"

@@ -384,9 +384,7 @@ class BoardClient:
         Raises:
             StatusError: the board refused.
         """
-        reply = self.link.request(
-            kind, payload, name=name, reply_bytes=reply_bytes, pace=pace, patience_s=patience_s
-        )
+        reply = self.link.request(kind, payload, name=name, reply_bytes=reply_bytes, pace=pace, patience_s=patience_s)
         if len(reply) < 4:
             raise self._malformed(name, reply)
         status = struct.unpack_from("<i", reply)[0]

@@ -2,6 +2,7 @@
  *
  * Measures every kernel on the core it runs on; prints one line a kernel and shape:
  * kernel rows columns batch macs count calls stack
+ * batch: vectors at once; of attention heads, of routing the experts that are chosen.
  * count: instructions (hosts: nanoseconds) of `calls` calls, the price of an empty call taken off. */
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #define CALLS 8
 #endif
 
-enum { ROWS = 512, COLUMNS = 256, BATCH = 16, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 32, CONTEXT = 128, EXPERTS = 16, TOP_K = 2 };
+enum { ROWS = 512, COLUMNS = 256, BATCH = 16, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 64, CONTEXT = 128, EXPERTS = 32, TOP_K = 4 };
 
 static _Alignas(16) int8_t weights[ROWS * COLUMNS];
 static _Alignas(16) uint8_t group_scales[ROWS * COLUMNS / 32];
@@ -20,6 +21,7 @@ static _Alignas(16) float row_scales[ROWS], x[2 * ROWS], y[BATCH * ROWS], bias[E
 static _Alignas(16) uint8_t vectors[BATCH * MMOE_VECTOR_BYTES(COLUMNS)];
 static _Alignas(16) uint8_t cache[MMOE_KV_BYTES(KV_HEADS, CONTEXT, HEAD_DIM)];
 static _Alignas(16) uint8_t scratch[MMOE_ATTENTION_SCRATCH_BYTES(HEADS, KV_HEADS, CONTEXT, HEAD_DIM)];
+static float table[CONTEXT * HEAD_DIM / 2]; /* of cosines, and of sines */
 static uint8_t chosen[TOP_K];
 static float gates[TOP_K];
 
@@ -27,7 +29,7 @@ static uint32_t rows, columns, batch;
 static mmoe_matrix matrix;
 static mmoe_vector *const vector = (mmoe_vector *)(void *)vectors;
 
-static const mmoe_attention attention = {HEADS, KV_HEADS, HEAD_DIM, CONTEXT, 1, 1e-6f, x + 2 * ROWS - 32, x + 2 * ROWS - 64};
+static mmoe_attention attention = {HEADS, KV_HEADS, HEAD_DIM, CONTEXT, 1, 1e-6f, table, table};
 
 static void run_nothing(void) { __asm__ volatile(""); }
 static void run_matvec(void) { mmoe_matvec(&matrix, vector, y); }
@@ -43,15 +45,16 @@ static void run_rmsnorm(void) { mmoe_rmsnorm_f32(x, row_scales, columns, 1e-6f, 
 static void run_add(void) { mmoe_add_f32(x, columns, y); }
 static void run_accumulate(void) { mmoe_accumulate_f32(x, 0.25f, columns, y); }
 static void run_swiglu(void) { mmoe_swiglu_f32(x, columns, y); }
-static void run_rotary(void) { mmoe_rotary_f32(y, attention.cosine, attention.sine, HEAD_DIM); }
+static void run_rotary(void) { mmoe_rotary_f32(y, attention.cosine, attention.sine, columns); }
 static void run_argmax(void) { y[0] = (float)mmoe_argmax_f32(x, columns); }
 static void run_route(void) {
-    mmoe_route_f32(x, columns, (const float *)(const void *)weights, bias, EXPERTS, TOP_K, 1.0f, chosen, gates, y);
+    mmoe_route_f32(x, columns, (const float *)(const void *)weights, bias, rows, batch, 1.0f, chosen, gates, y);
 }
 static void run_attention(void) {
-    memcpy(y, x, sizeof(float) * (HEADS + 2 * KV_HEADS) * HEAD_DIM);
+    memcpy(y, x, sizeof(float) * (attention.heads + 2u * KV_HEADS) * attention.head_dim);
     (void)mmoe_attention_s8(&attention, y, cache, rows - 1, y + 512, scratch);
 }
+static void run_copy(void) { memcpy(weights, weights + sizeof weights / 2, columns); }
 static void run_crc(void) { y[0] = (float)(mmoe_crc32(0, weights, columns) & 1); }
 
 static uint64_t count_calls(void (*run)(void), uint32_t calls) {
@@ -103,35 +106,52 @@ int main(void) {
         state = state * 1664525u + 1013904223u;
         x[i] = (float)((int32_t)(state >> 16) - 32768) * 0x1p-14f;
     }
+    for (uint32_t i = 0; i < sizeof table / sizeof *table; i++) table[i] = x[i % ROWS] * 0.5f;
     batch = 1;
 
-    static const uint16_t shapes[][2] = {{512, 256}, {256, 128}, {128, 512}, {130, 100}, {64, 64}, {64, 32}};
+    static const uint16_t shapes[][2] = {{512, 256}, {256, 128}, {128, 512}, {130, 100}, {64, 64},
+                                         {64, 32},   {256, 64},  {256, 32}};
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         measure_matvec(8, shapes[i][0], shapes[i][1]);
         measure_matvec(4, shapes[i][0], shapes[i][1]);
     }
     matrix = (mmoe_matrix){ROWS, COLUMNS, 8, weights, NULL, row_scales};
-    rows = 1, columns = 256;
-    measure("mmoe_quantize_s8", run_quantize, columns);
-    measure("mmoe_embed_s8", run_embed, columns);
-    measure("mmoe_rmsnorm_f32", run_rmsnorm, columns);
-    measure("mmoe_add_f32", run_add, columns);
-    measure("mmoe_accumulate_f32", run_accumulate, columns);
-    measure("mmoe_swiglu_f32", run_swiglu, columns);
-    measure("mmoe_argmax_f32", run_argmax, columns);
-    measure("mmoe_crc32", run_crc, columns);
-    columns = 4096; /* of the size of an expert's page */
-    measure("mmoe_crc32", run_crc, columns);
-    columns = HEAD_DIM;
+    rows = 1;
+    static const uint16_t lengths[] = {256, 64, 32};
+    for (uint32_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        columns = matrix.columns = lengths[i];
+        measure("mmoe_quantize_s8", run_quantize, columns);
+        measure("mmoe_embed_s8", run_embed, columns);
+        measure("mmoe_rmsnorm_f32", run_rmsnorm, columns);
+        measure("mmoe_add_f32", run_add, columns);
+        measure("mmoe_accumulate_f32", run_accumulate, columns);
+        measure("mmoe_swiglu_f32", run_swiglu, columns);
+        measure("mmoe_argmax_f32", run_argmax, columns);
+    }
+    static const uint16_t pages[] = {256, 4096}; /* the longer one of the size of an expert's page */
+    for (uint32_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        columns = pages[i];
+        measure("mmoe_crc32", run_crc, columns);
+        measure("memcpy", run_copy, columns);
+    }
+    columns = 32;
     measure("mmoe_rotary_f32", run_rotary, columns);
     for (uint32_t i = 0; i < EXPERTS * COLUMNS; i++) {
         float value = x[i % ROWS] * 0.125f;
         memcpy(weights + 4 * i, &value, sizeof value);
     }
-    rows = EXPERTS, columns = COLUMNS;
-    measure("mmoe_route_f32", run_route, rows * columns);
-    for (rows = 1; rows < CONTEXT; rows++) run_attention();
-    rows = 64, columns = HEADS * HEAD_DIM;
-    measure("mmoe_attention_s8", run_attention, 2 * rows * columns);
+    static const uint16_t routes[][3] = {{16, 256, 2}, {16, 64, 4}, {32, 64, 4}, {8, 64, 2}, {16, 64, 2}};
+    for (uint32_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        rows = routes[i][0], columns = routes[i][1], batch = routes[i][2];
+        measure("mmoe_route_f32", run_route, rows * columns);
+    }
+    static const uint16_t heads[][3] = {/* heads, head_dim, positions */
+        {4, 32, 64}, {4, 32, 16}, {4, 32, 128}, {4, 16, 16}, {4, 16, 128}, {2, 64, 64}, {2, 64, 128}};
+    for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        attention.heads = heads[i][0], attention.head_dim = heads[i][1];
+        for (rows = 1; rows < heads[i][2]; rows++) run_attention();
+        batch = attention.heads, columns = batch * attention.head_dim;
+        measure("mmoe_attention_s8", run_attention, 2 * rows * columns);
+    }
     return 0;
 }
