@@ -69,7 +69,7 @@ function(mmoe_embed_model target)
     add_custom_command(
       OUTPUT ${board}
       COMMAND ${MMOE_EMBED} boards devicetree ${APPLICATION_BINARY_DIR}/zephyr/zephyr.dts --config ${DOTCONFIG}
-              --zephyr-board ${BOARD}${BOARD_QUALIFIERS} ${qemu} -o ${board}
+              ${qemu} -o ${board}
       DEPENDS ${APPLICATION_BINARY_DIR}/zephyr/zephyr.dts ${DOTCONFIG}
       COMMENT "mmoe-embed: the memories of ${BOARD}${BOARD_QUALIFIERS}"
       VERBATIM

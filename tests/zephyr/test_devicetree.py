@@ -11,6 +11,7 @@ from mmoe_embed.devicetree import compare_memories, describe_board, find_memorie
 from mmoe_embed.errors import ToolkitError
 
 CONFIG = """
+CONFIG_BOARD_TARGET="mps3/corstone300/an547"
 CONFIG_SOC="an547"
 CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC=25000000
 CONFIG_FPU=y
@@ -68,7 +69,7 @@ def test_find_memories_knows_flash_behind_a_driver(tmp_path: Path, text: str) ->
 
 def test_describe_board_gives_a_valid_board_file(tmp_path: Path) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547))
-    text = describe_board(tree, CONFIG, "mps3/corstone300/an547", "b", "mps3-an547")
+    text = describe_board(tree, CONFIG, "b", "mps3-an547")
     board = parse_board(text, Path("b.toml"))
     assert (board.core.core, board.core.fpu, board.core.isa) == (
         "cortex-m55",
@@ -101,7 +102,7 @@ def test_describe_board_knows_sectors_of_a_flash_behind_a_driver(
 
 def test_describe_board_says_no_helium_without_fpu(tmp_path: Path) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547))
-    board = parse_board(describe_board(tree, CONFIG.replace("CONFIG_FPU=y", ""), "x", "b"), Path("b.toml"))
+    board = parse_board(describe_board(tree, CONFIG.replace("CONFIG_FPU=y", ""), "b"), Path("b.toml"))
     assert (board.core.fpu, board.core.isa) == ("none", ["dsp"])
     assert board.runner.default == "west"
 
@@ -141,15 +142,15 @@ def test_compare_memories_names_both_sides(tmp_path: Path, old: str, new: str, s
 def test_devicetree_that_does_not_do_is_a_named_error(tmp_path: Path, text: str, said: str) -> None:
     file = write(tmp_path, text)
     with pytest.raises(ToolkitError, match=said):
-        describe_board(read_devicetree(file), CONFIG, "x", "b")
+        describe_board(read_devicetree(file), CONFIG, "b")
 
 
 def test_boards_devicetree_shows_disagreements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dts = write(tmp_path, trees.AN547.replace("reg = <0x30000000 0x80000>", "reg = <0x30000000 0x40000>"))
     (tmp_path / ".config").write_text(CONFIG)
     with pytest.raises(SystemExit) as exit_info:
-        main(["boards", "devicetree", str(dts), "--config", str(tmp_path / ".config"), "--zephyr-board",
-              "mps3/corstone300/an547", "--compare", "-o", str(tmp_path / "mine.toml")])  # fmt: skip
+        main(["boards", "devicetree", str(dts), "--config", str(tmp_path / ".config"), "--compare", "-o",
+              str(tmp_path / "mine.toml")])  # fmt: skip
     assert exit_info.value.code == 0
     assert "devicetree against qemu_mps3_an547.toml: 1 disagreement\n" in capsys.readouterr().out
     assert load_board(str(tmp_path / "mine.toml")).memory_for("arena").size == 0x40000

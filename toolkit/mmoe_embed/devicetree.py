@@ -94,17 +94,17 @@ def find_memories(tree: dtlib.DT) -> list[DeviceMemory]:
     return memories
 
 
-def describe_board(tree: dtlib.DT, config: str, zephyr_board: str, name: str, qemu_machine: str | None = None) -> str:
+def describe_board(tree: dtlib.DT, config: str, name: str, qemu_machine: str | None = None) -> str:
     """The text of a board file for a Zephyr board.
 
     Args:
         tree: the build's devicetree.
         config: text of the build's .config.
-        zephyr_board: as `west build -b` takes it.
         name: of the board file, without .toml.
         qemu_machine: where Zephyr runs the board in QEMU.
     """
     settings = dict(re.findall(r"^CONFIG_(\w+)=(.*)$", config, re.MULTILINE))
+    zephyr_board = settings.get("BOARD_TARGET", "").strip('"')
     clock = int(settings.get("SYS_CLOCK_HW_CYCLES_PER_SEC", "0"))
     core = _core(tree)
     lines = [
