@@ -52,7 +52,7 @@ class _Command(WestCommand):
         program = os.environ.get("MMOE_EMBED_PROGRAM") or shutil.which("mmoe-embed", path=str(beside))
         program = program or shutil.which("mmoe-embed")
         if program is None:
-            self.stop("mmoe-embed is not installed", f"{sys.executable} -m pip install {MODULE}")
+            self.stop("mmoe-embed is not installed", f"{sys.executable} -m pip install -e {MODULE}")
         command = [program, *map(str, arguments)]
         self.dbg("running: " + " ".join(command))
         return subprocess.run(command, check=False).returncode
@@ -130,7 +130,8 @@ class Flash(_Command):
     usage = "[-h] [-d DIR] [options of mmoe-embed flash]"
 
     def do_run(self, args: argparse.Namespace, unknown: list[str]) -> None:
-        sys.exit(self.run_tool(["flash", self.build_folder(args), *unknown]))
+        folder = self.build_folder(args)
+        sys.exit(self.run_tool(["flash", folder, "--west-build", folder.parent, *unknown]))
 
 
 class Validate(_Command):
