@@ -100,8 +100,8 @@ def test_describe_board_gives_a_valid_board_file(tmp_path: Path) -> None:
 def test_describe_board_knows_sectors_of_a_flash_behind_a_driver(
     tmp_path: Path, text: str, sectors: tuple[int | None, int]
 ) -> None:
-    config = CONFIG + "CONFIG_SPI_NOR_FLASH_LAYOUT_PAGE_SIZE=4096\n"
-    board = parse_board(describe_board(read_devicetree(write(tmp_path, text)), config, "x", "b"), Path("b.toml"))
+    settings = SETTINGS | {"SPI_NOR_FLASH_LAYOUT_PAGE_SIZE": "4096"}
+    board = parse_board(describe_board(read_devicetree(write(tmp_path, text)), settings, "b"), Path("b.toml"))
     (storage,) = board.storages
     assert (storage.driver, storage.erase_bytes, storage.write_bytes) == ("zephyr", *sectors)
 

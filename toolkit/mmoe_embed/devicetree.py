@@ -367,7 +367,7 @@ def _render_memory(memory: DeviceMemory) -> list[str]:
     return lines
 
 
-def _find_sectors(memory: DeviceMemory, tree: dtlib.DT, settings: dict[str, str]) -> DeviceMemory:
+def _find_sectors(memory: DeviceMemory, tree: dtlib.DT, settings: Mapping[str, str]) -> DeviceMemory:
     """A flash with what the configuration says of its sectors, where devicetree does not."""
     if memory.kind != "nor" or memory.erase_bytes:
         return memory
