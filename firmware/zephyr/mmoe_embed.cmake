@@ -24,9 +24,11 @@ function(mmoe_embed_model target)
     message(FATAL_ERROR "mmoe_embed_model() needs CONFIG_MMOE_EMBED=y in prj.conf")
   endif()
   cmake_path(GET PYTHON_EXECUTABLE PARENT_PATH beside_python)
-  find_program(MMOE_EMBED mmoe-embed HINTS ${beside_python})
+  find_program(MMOE_EMBED NAMES $ENV{MMOE_EMBED_PROGRAM} mmoe-embed HINTS ${beside_python})
   if(NOT MMOE_EMBED)
-    message(FATAL_ERROR "mmoe-embed is not installed: pip install mmoe-embed, or -DMMOE_EMBED=/path/to/mmoe-embed")
+    cmake_path(SET module NORMALIZE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../..)
+    message(FATAL_ERROR "mmoe-embed is not installed: ${PYTHON_EXECUTABLE} -m pip install -e ${module}\n"
+                        "or the environment variable MMOE_EMBED_PROGRAM names it")
   endif()
 
   if(MMOE_MODEL)
@@ -50,30 +52,22 @@ function(mmoe_embed_model target)
   if(CONFIG_ARCH_POSIX AND NOT arg_BOARD)
     set(arg_BOARD host_x86_64) # devicetree knows no memories of native_sim
   endif()
-  if(arg_BOARD)
-    set(board ${arg_BOARD})
-    if(board MATCHES "\\.toml$")
-      cmake_path(ABSOLUTE_PATH board BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
-      set(board_file ${board})
-    else()
-      set(board_file)
-    endif()
-  else()
-    string(MAKE_C_IDENTIFIER ${BOARD}${BOARD_QUALIFIERS} board_name)
-    set(board ${folder}/${board_name}.toml)
-    set(board_file ${board})
+  set(describe_board)
+  set(board_inputs)
+  set(board ${arg_BOARD})
+  if(NOT board)
+    string(MAKE_C_IDENTIFIER ${BOARD}${BOARD_QUALIFIERS} name)
+    set(board ${folder}/${name}.toml)
+    set(board_inputs ${APPLICATION_BINARY_DIR}/zephyr/zephyr.dts ${DOTCONFIG})
     set(qemu)
     if("${QEMU_FLAGS_${ARCH}}" MATCHES "-(machine|M);([^;]+)")
       set(qemu --qemu-machine ${CMAKE_MATCH_2})
     endif()
-    add_custom_command(
-      OUTPUT ${board}
-      COMMAND ${MMOE_EMBED} boards devicetree ${APPLICATION_BINARY_DIR}/zephyr/zephyr.dts --config ${DOTCONFIG}
-              --zephyr-board ${BOARD}${BOARD_QUALIFIERS} ${qemu} -o ${board}
-      DEPENDS ${APPLICATION_BINARY_DIR}/zephyr/zephyr.dts ${DOTCONFIG}
-      COMMENT "mmoe-embed: the memories of ${BOARD}${BOARD_QUALIFIERS}"
-      VERBATIM
-    )
+    set(describe_board COMMAND ${MMOE_EMBED} boards devicetree ${APPLICATION_BINARY_DIR}/zephyr/zephyr.dts
+        --config ${DOTCONFIG} ${qemu} -o ${board})
+  elseif(board MATCHES "\\.toml$")
+    cmake_path(ABSOLUTE_PATH board BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
+    set(board_inputs ${board})
   endif()
 
   set(emitted ${gen}/model.h ${gen}/model.c ${gen}/tokens.c ${gen}/weights.S ${gen}/weights.bin)
@@ -95,11 +89,12 @@ function(mmoe_embed_model target)
   endif()
   add_custom_command(
     OUTPUT ${emitted} ${folder}/emitted.json
+    ${describe_board}
     COMMAND ${MMOE_EMBED} emit ${arg_MODEL} --board ${board} ${options} --other-ram ${CONFIG_MMOE_EMBED_OTHER_RAM_BYTES}
             -o ${gen} --record ${folder}
-    DEPENDS ${board_file} ${MMOE_EMBED}
+    DEPENDS ${board_inputs} ${MMOE_EMBED}
     DEPFILE ${folder}/emit.d
-    COMMENT "mmoe-embed: ${arg_MODEL} as C"
+    COMMENT "mmoe-embed: ${arg_MODEL} as C, for ${board}"
     VERBATIM
   )
 

@@ -52,7 +52,7 @@ class _Command(WestCommand):
         program = os.environ.get("MMOE_EMBED_PROGRAM") or shutil.which("mmoe-embed", path=str(beside))
         program = program or shutil.which("mmoe-embed")
         if program is None:
-            self.stop("mmoe-embed is not installed", f"{sys.executable} -m pip install {MODULE}")
+            self.stop("mmoe-embed is not installed", f"{sys.executable} -m pip install -e {MODULE}")
         command = [program, *map(str, arguments)]
         self.dbg("running: " + " ".join(command))
         return subprocess.run(command, check=False).returncode
@@ -130,7 +130,8 @@ class Flash(_Command):
     usage = "[-h] [-d DIR] [options of mmoe-embed flash]"
 
     def do_run(self, args: argparse.Namespace, unknown: list[str]) -> None:
-        sys.exit(self.run_tool(["flash", self.build_folder(args), *unknown]))
+        folder = self.build_folder(args)
+        sys.exit(self.run_tool(["flash", folder, "--west-build", folder.parent, *unknown]))
 
 
 class Validate(_Command):
@@ -150,36 +151,46 @@ class Validate(_Command):
 class Plan(_Command):
     """Plans a model in the memories that the board's devicetree describes, overlays of the application included.
 
-    With -d the devicetree is that of the build folder; else the application (here, or the sample of mmoe-embed) is
-    configured for BOARD, and nothing is compiled. Where mmoe-embed has a board file for the same board, every
+    With -b the application (here, or the sample of mmoe-embed) is configured for BOARD, and nothing is compiled; with
+    -d the devicetree is that of a build folder. Where mmoe-embed has a board file for the same board, every
     disagreement with it is shown; devicetree counts. Every other option is that of `mmoe-embed plan`.
     """
 
     name = "mmoe-plan"
     about = "plan a model in the memories of the board's devicetree"
-    usage = "[-h] [-d DIR] -b BOARD [--app APPLICATION] CHECKPOINT [options of mmoe-embed plan]"
+    usage = "[-h] (-b BOARD [--app APPLICATION] | -d DIR) CHECKPOINT [options of mmoe-embed plan]"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("-b", "--board", required=True, help="as `west build -b` takes it")
+        parser.add_argument("-b", "--board", help="as `west build -b` takes it")
         parser.add_argument("--app", type=Path, help="whose overlays count")
         parser.add_argument("checkpoint", type=Path)
 
     def do_run(self, args: argparse.Namespace, unknown: list[str]) -> None:
+        if args.board and args.build_dir:
+            self.stop("-b BOARD configures, -d DIR takes what is configured", "leave one of them out")
         with tempfile.TemporaryDirectory(prefix="mmoe-plan-") as scratch:
-            folder = args.build_dir
-            if folder is None:
+            if args.board:
                 folder = Path(scratch) / "build"
-                app = args.app or (Path.cwd() if Path("CMakeLists.txt").is_file() else SAMPLE)
-                model = f"-DMMOE_MODEL={args.checkpoint.resolve()}"
-                options = ["-p", "always", "--cmake-only", "-b", args.board, "-d", folder]
-                if self.build([*options, app, "--", model], quiet=True):
-                    self.stop(f"{app} could not be configured for {args.board}", "mend what it says above")
+                self.configure(args, folder)
+            else:
+                folder = args.build_dir or Path("build")
             zephyr = folder / "zephyr"
             if not (zephyr / "zephyr.dts").is_file():
-                self.stop(f"no devicetree in {folder}", f"west mmoe-plan -b {args.board} {args.checkpoint}, without -d")
-            board = Path(scratch) / f"{args.board.replace('/', '_').replace('@', '_')}.toml"
-            dts = ["--zephyr-board", args.board, "--config", zephyr / ".config"]
-            code = self.run_tool(["boards", "devicetree", zephyr / "zephyr.dts", *dts, "--compare", "-o", board])
-            other = re.search(r"^CONFIG_MMOE_EMBED_OTHER_RAM_BYTES=(\d+)$", (zephyr / ".config").read_text(), re.M)
+                self.stop(f"no devicetree in {folder}", f"west mmoe-plan -b BOARD {args.checkpoint}")
+            config = (zephyr / ".config").read_text()
+            if "CONFIG_ARCH_POSIX=y\n" in config:  # as mmoe_embed.cmake: its devicetree has no memories
+                sys.exit(self.run_tool(["plan", args.checkpoint, "--board", "host_x86_64", *unknown]))
+            target = re.search(r'^CONFIG_BOARD_TARGET="(.+)"$', config, re.M)
+            board = Path(scratch) / f"{re.sub(r'[^A-Za-z0-9_]', '_', target[1] if target else 'board')}.toml"
+            dts = [zephyr / "zephyr.dts", "--config", zephyr / ".config"]
+            code = self.run_tool(["boards", "devicetree", *dts, "--compare", "-o", board])
+            other = re.search(r"^CONFIG_MMOE_EMBED_OTHER_RAM_BYTES=(\d+)$", config, re.M)
             ram = ["--other-ram", other[1]] if other else []
             sys.exit(code or self.run_tool(["plan", args.checkpoint, "--board", board, *ram, *unknown]))
+
+    def configure(self, args: argparse.Namespace, folder: Path) -> None:
+        """CMake alone, which leaves devicetree and configuration."""
+        app = args.app or (Path.cwd() if Path("CMakeLists.txt").is_file() else SAMPLE)
+        options = ["-p", "always", "--cmake-only", "-b", args.board, "-d", folder]
+        if self.build([*options, app, "--", f"-DMMOE_MODEL={args.checkpoint.resolve()}"], quiet=True):
+            self.stop(f"{app} could not be configured for {args.board}", "mend what it says above")

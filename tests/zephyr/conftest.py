@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 from random_model import small_config, write_checkpoint
-from zephyr_tree import ZephyrTree
+from zephyr_tree import Workspace, make_workspace
 
-_CHECK = "import sys, west, elftools; print(sys.version_info >= (3, 12))"
+_CHECK = "import sys, west, elftools, natsort; print(sys.version_info >= (3, 12))"
+_TOOLS = ("cmake", "ninja", "dtc", "gperf", "arm-none-eabi-gcc", "qemu-system-arm", "socat")
 
 
 @pytest.fixture(scope="session")
-def zephyr(tmp_path_factory: pytest.TempPathFactory) -> ZephyrTree:
-    """The tree; skips by name where there is none. A tree whose tools are missing fails: it was asked for."""
+def zephyr(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Skips by name where there is no tree. A tree whose tools are missing fails: it was asked for."""
     base = os.environ.get("ZEPHYR_BASE")
     if not base:
         pytest.skip("no Zephyr tree: ZEPHYR_BASE is not set (firmware/zephyr/README.md)")
-    for tool in ("cmake", "ninja", "dtc", "gperf", "arm-none-eabi-gcc", "qemu-system-arm"):
+    for tool in _TOOLS:
         assert shutil.which(tool), f"ZEPHYR_BASE is set, but {tool} is not installed"
     python = Path(os.environ.get("ZEPHYR_PYTHON", sys.executable))
     done = subprocess.run([python, "-c", _CHECK], capture_output=True, text=True, check=False)
@@ -28,7 +29,7 @@ def zephyr(tmp_path_factory: pytest.TempPathFactory) -> ZephyrTree:
         f"ZEPHYR_BASE is set, but {python} is older than 3.12 or lacks Zephyr's requirements; ZEPHYR_PYTHON names "
         f"another\n{done.stderr}"
     )
-    return ZephyrTree(Path(base).resolve(), python, tmp_path_factory.mktemp("zephyr"))
+    return make_workspace(tmp_path_factory.mktemp("workspace"), Path(base).resolve(), python)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,11 @@ import trees
 
 from mmoe_embed.board import load_board, parse_board
 from mmoe_embed.cli import main
-from mmoe_embed.devicetree import compare_memories, describe_board, find_memories, read_devicetree
+from mmoe_embed.devicetree import compare_memories, describe_board, find_memories, read_devicetree, read_settings
 from mmoe_embed.errors import ToolkitError
 
-CONFIG = """
+SETTINGS = read_settings("""
+CONFIG_BOARD_TARGET="mps3/corstone300/an547"
 CONFIG_SOC="an547"
 CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC=25000000
 CONFIG_FPU=y
@@ -18,7 +19,8 @@ CONFIG_CPU_HAS_FPU_DOUBLE_PRECISION=y
 CONFIG_ARMV8_M_DSP=y
 CONFIG_ARMV8_1_M_MVEI=y
 CONFIG_ARMV8_1_M_MVEF=y
-"""
+# CONFIG_USE_DT_CODE_PARTITION is not set
+""")
 
 
 def write(folder: Path, text: str) -> Path:
@@ -27,8 +29,9 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
-def memories_of(folder: Path, text: str) -> dict[str, tuple[str, int, int, tuple[str, ...]]]:
-    return {m.name: (m.kind, m.base, m.size, m.use) for m in find_memories(read_devicetree(write(folder, text)))}
+def memories_of(folder: Path, text: str, **settings: str) -> dict[str, tuple[str, int, int, tuple[str, ...]]]:
+    memories = find_memories(read_devicetree(write(folder, text)), settings)
+    return {m.name: (m.kind, m.base, m.size, m.use) for m in memories}
 
 
 def test_find_memories_places_by_chosen(tmp_path: Path) -> None:
@@ -52,13 +55,17 @@ def test_find_memories_ends_the_program_where_the_experts_begin(tmp_path: Path) 
     assert memories["experts"] == ("xip_flash", 0x8080000, 0x80000, ("experts",))
 
 
-def test_find_memories_heeds_the_code_partition(tmp_path: Path) -> None:
-    text = trees.ONE_FLASH.replace("mmoe,experts = &experts;", "zephyr,code-partition = &slot0;").replace(
-        "experts: partition@80000 { reg = <0x80000 0x80000>; };", "slot0: partition@4000 { reg = <0x4000 0x60000>; };"
-    )
-    assert memories_of(tmp_path, text)["flash0"] == (
-        "flash", 0x8004000, 0x60000, ("text", "rodata", "experts"),
-    )  # fmt: skip
+def test_find_memories_translates_no_address_that_a_bus_keeps_to_itself(tmp_path: Path) -> None:
+    text = trees.ONE_FLASH.replace("#size-cells = <1>; ranges; reg = <0x0 0x400>;", "#size-cells = <1>; reg = <0x0 0x400>;")
+    assert text != trees.ONE_FLASH
+    assert memories_of(tmp_path, text)["experts"][1] == 0x80000
+
+
+def test_find_memories_leaves_room_for_a_bootloader(tmp_path: Path) -> None:
+    text = trees.ONE_FLASH.replace("mmoe,experts = &experts;", "")
+    memories = memories_of(tmp_path, text, FLASH_LOAD_OFFSET="0x4000", FLASH_LOAD_SIZE="0x60000")
+    assert memories["flash0"] == ("flash", 0x8004000, 0x60000, ("text", "rodata", "experts"))
+    assert memories_of(tmp_path, text, FLASH_LOAD_OFFSET="0x4000")["flash0"][1:3] == (0x8004000, 0xFC000)
 
 
 @pytest.mark.parametrize("text", [trees.SPI_FLASH, trees.SIMULATOR], ids=["spi", "simulator"])
@@ -68,7 +75,7 @@ def test_find_memories_knows_flash_behind_a_driver(tmp_path: Path, text: str) ->
 
 def test_describe_board_gives_a_valid_board_file(tmp_path: Path) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547))
-    text = describe_board(tree, CONFIG, "mps3/corstone300/an547", "b", "mps3-an547")
+    text = describe_board(tree, SETTINGS, "b", "mps3-an547")
     board = parse_board(text, Path("b.toml"))
     assert (board.core.core, board.core.fpu, board.core.isa) == (
         "cortex-m55",
@@ -93,22 +100,22 @@ def test_describe_board_gives_a_valid_board_file(tmp_path: Path) -> None:
 def test_describe_board_knows_sectors_of_a_flash_behind_a_driver(
     tmp_path: Path, text: str, sectors: tuple[int | None, int]
 ) -> None:
-    config = CONFIG + "CONFIG_SPI_NOR_FLASH_LAYOUT_PAGE_SIZE=4096\n"
-    board = parse_board(describe_board(read_devicetree(write(tmp_path, text)), config, "x", "b"), Path("b.toml"))
+    settings = SETTINGS | {"SPI_NOR_FLASH_LAYOUT_PAGE_SIZE": "4096"}
+    board = parse_board(describe_board(read_devicetree(write(tmp_path, text)), settings, "b"), Path("b.toml"))
     (storage,) = board.storages
     assert (storage.driver, storage.erase_bytes, storage.write_bytes) == ("zephyr", *sectors)
 
 
 def test_describe_board_says_no_helium_without_fpu(tmp_path: Path) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547))
-    board = parse_board(describe_board(tree, CONFIG.replace("CONFIG_FPU=y", ""), "x", "b"), Path("b.toml"))
+    board = parse_board(describe_board(tree, SETTINGS | {"FPU": "n"}, "b"), Path("b.toml"))
     assert (board.core.fpu, board.core.isa) == ("none", ["dsp"])
     assert board.runner.default == "west"
 
 
 def test_compare_memories_finds_nothing_where_both_agree(tmp_path: Path) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547))
-    assert compare_memories(tree, load_board("qemu_mps3_an547")) == []
+    assert compare_memories(tree, SETTINGS, load_board("qemu_mps3_an547")) == []
 
 
 @pytest.mark.parametrize(
@@ -122,7 +129,7 @@ def test_compare_memories_finds_nothing_where_both_agree(tmp_path: Path) -> None
 )
 def test_compare_memories_names_both_sides(tmp_path: Path, old: str, new: str, said: str) -> None:
     tree = read_devicetree(write(tmp_path, trees.AN547.replace(old, new)))
-    (line,) = compare_memories(tree, load_board("qemu_mps3_an547"))
+    (line,) = compare_memories(tree, SETTINGS, load_board("qemu_mps3_an547"))
     assert said in line
 
 
@@ -141,15 +148,15 @@ def test_compare_memories_names_both_sides(tmp_path: Path, old: str, new: str, s
 def test_devicetree_that_does_not_do_is_a_named_error(tmp_path: Path, text: str, said: str) -> None:
     file = write(tmp_path, text)
     with pytest.raises(ToolkitError, match=said):
-        describe_board(read_devicetree(file), CONFIG, "x", "b")
+        describe_board(read_devicetree(file), SETTINGS, "b")
 
 
 def test_boards_devicetree_shows_disagreements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dts = write(tmp_path, trees.AN547.replace("reg = <0x30000000 0x80000>", "reg = <0x30000000 0x40000>"))
-    (tmp_path / ".config").write_text(CONFIG)
+    (tmp_path / ".config").write_text("".join(f"CONFIG_{name}={value}\n" for name, value in SETTINGS.items()))
     with pytest.raises(SystemExit) as exit_info:
-        main(["boards", "devicetree", str(dts), "--config", str(tmp_path / ".config"), "--zephyr-board",
-              "mps3/corstone300/an547", "--compare", "-o", str(tmp_path / "mine.toml")])  # fmt: skip
+        main(["boards", "devicetree", str(dts), "--config", str(tmp_path / ".config"), "--compare", "-o",
+              str(tmp_path / "mine.toml")])  # fmt: skip
     assert exit_info.value.code == 0
     assert "devicetree against qemu_mps3_an547.toml: 1 disagreement\n" in capsys.readouterr().out
     assert load_board(str(tmp_path / "mine.toml")).memory_for("arena").size == 0x40000

@@ -231,6 +231,11 @@ class Board(_Table, frozen=True, kw_only=True):
         """The storage drivers, the default one first; a board that names none copies from its address space."""
         return self.storage or [Storage(driver="mapped", source="the image is linked into the memory for experts")]
 
+    def is_zephyr_board(self, name: str) -> bool:
+        """Whether Zephyr calls this board so; qualifiers may be left out at the end, as for `west build -b`."""
+        ours = self.zephyr_board
+        return ours is not None and (f"{name}/".startswith(f"{ours}/") or f"{ours}/".startswith(f"{name}/"))
+
     def memory_for(self, use: Use) -> Memory:
         """The memory that a placement key names.
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devicetree import dtlib  # type: ignore[import-untyped]
@@ -53,8 +53,17 @@ def read_devicetree(file: Path) -> dtlib.DT:
         raise ToolkitError(f"not a devicetree: {error}", at=str(file), try_="give build/zephyr/zephyr.dts") from None
 
 
-def find_memories(tree: dtlib.DT) -> list[DeviceMemory]:
+def read_settings(config: str) -> dict[str, str]:
+    """The text of a .config as name -> value, without CONFIG_."""
+    return dict(re.findall(r"^CONFIG_(\w+)=(.*)$", config, re.MULTILINE))
+
+
+def find_memories(tree: dtlib.DT, settings: Mapping[str, str]) -> list[DeviceMemory]:
     """The memories that an image with a model uses, those of `chosen` (firmware/zephyr/README.md).
+
+    Args:
+        tree: the build's devicetree.
+        settings: the build's configuration; what a bootloader or other images have of the flash is there.
 
     Raises:
         ToolkitError: no zephyr,sram or no zephyr,flash is chosen, or a chosen node has no address.
@@ -73,9 +82,8 @@ def find_memories(tree: dtlib.DT) -> list[DeviceMemory]:
 
     uses = ("text", "rodata") if experts else ("text", "rodata", "experts")
     whole = base, size = _region(program)
-    code = chosen.get("zephyr,code-partition")
-    if code is not None and _flash_of(code) is program:
-        base, size = _partition(code)
+    offset, limit = (int(settings.get(f"FLASH_LOAD_{what}", "0"), 0) for what in ("OFFSET", "SIZE"))
+    base, size = base + offset, limit or size - offset
     if experts is not None and _is_mapped(experts):
         start, _ = _partition(experts)
         if base <= start < base + size:
@@ -94,17 +102,16 @@ def find_memories(tree: dtlib.DT) -> list[DeviceMemory]:
     return memories
 
 
-def describe_board(tree: dtlib.DT, config: str, zephyr_board: str, name: str, qemu_machine: str | None = None) -> str:
+def describe_board(tree: dtlib.DT, settings: Mapping[str, str], name: str, qemu_machine: str | None = None) -> str:
     """The text of a board file for a Zephyr board.
 
     Args:
         tree: the build's devicetree.
-        config: text of the build's .config.
-        zephyr_board: as `west build -b` takes it.
+        settings: the build's configuration.
         name: of the board file, without .toml.
         qemu_machine: where Zephyr runs the board in QEMU.
     """
-    settings = dict(re.findall(r"^CONFIG_(\w+)=(.*)$", config, re.MULTILINE))
+    zephyr_board = settings.get("BOARD_TARGET", "").strip('"')
     clock = int(settings.get("SYS_CLOCK_HW_CYCLES_PER_SEC", "0"))
     core = _core(tree)
     lines = [
@@ -127,7 +134,7 @@ def describe_board(tree: dtlib.DT, config: str, zephyr_board: str, name: str, qe
         f"fpu = {json.dumps(_fpu(core, settings))}",
         f"isa = {json.dumps(_isa(core, settings))}",
     ]
-    memories = [_find_sectors(memory, tree, settings) for memory in find_memories(tree)]
+    memories = [_find_sectors(memory, tree, settings) for memory in find_memories(tree, settings)]
     for memory in memories:
         lines += ["", *_render_memory(memory)]
     for memory in memories:
@@ -160,10 +167,10 @@ def describe_board(tree: dtlib.DT, config: str, zephyr_board: str, name: str, qe
     return text
 
 
-def compare_memories(tree: dtlib.DT, board: Board) -> list[str]:
+def compare_memories(tree: dtlib.DT, settings: Mapping[str, str], board: Board) -> list[str]:
     """Where devicetree and a board file of ours disagree; each line names both."""
     lines = []
-    for theirs in find_memories(tree):
+    for theirs in find_memories(tree, settings):
         if theirs.kind == "nor":
             continue
         ours = _memory_at(board.memory, theirs.base)
@@ -235,11 +242,11 @@ def _reg(node: dtlib.Node) -> tuple[int, int]:
 
 
 def _region(node: dtlib.Node) -> tuple[int, int]:
-    """(address, size) as the processor sees it: through the `ranges` of every bus above."""
+    """(address, size) as the processor sees it: through the `ranges` of the buses above, up to one that has none."""
     address, size = _reg(node)
     bus = node.parent
-    while bus is not None and bus.parent is not None:
-        if "ranges" in bus.props and bus.props["ranges"].value:
+    while bus is not None and "ranges" in bus.props:
+        if bus.props["ranges"].value:
             address = _translate(bus, address)
         bus = bus.parent
     return address, size
@@ -322,7 +329,7 @@ def _core(tree: dtlib.DT) -> str:
     raise ToolkitError("the devicetree names no Cortex-M core and is not native_sim", at="/cpus")
 
 
-def _fpu(core: str, settings: dict[str, str]) -> str:
+def _fpu(core: str, settings: Mapping[str, str]) -> str:
     if core == "x86-64":
         return "native"
     if settings.get("FPU") != "y":
@@ -332,7 +339,7 @@ def _fpu(core: str, settings: dict[str, str]) -> str:
     return "fpv5-d16" if settings.get("CPU_HAS_FPU_DOUBLE_PRECISION") == "y" else "fpv5-sp-d16"
 
 
-def _isa(core: str, settings: dict[str, str]) -> list[str]:
+def _isa(core: str, settings: Mapping[str, str]) -> list[str]:
     isa = []
     if core in ("cortex-m4", "cortex-m7") or settings.get("ARMV8_M_DSP") == "y":
         isa.append("dsp")
@@ -360,7 +367,7 @@ def _render_memory(memory: DeviceMemory) -> list[str]:
     return lines
 
 
-def _find_sectors(memory: DeviceMemory, tree: dtlib.DT, settings: dict[str, str]) -> DeviceMemory:
+def _find_sectors(memory: DeviceMemory, tree: dtlib.DT, settings: Mapping[str, str]) -> DeviceMemory:
     """A flash with what the configuration says of its sectors, where devicetree does not."""
     if memory.kind != "nor" or memory.erase_bytes:
         return memory

@@ -10,7 +10,7 @@ static void show(const char *text, uint32_t length, void *user) {
 int main(void) {
     static const char request[] = "wake me at ten past six";
     if (mmoe_embed_start()) return -1;
-    printk("%s -> ", request);
+    printk("%s\n", request);
     printk(" (%d)\n", mmoe_embed_ask(request, show, NULL));
     return 0;
 }

@@ -30,13 +30,15 @@ static void run_model(void *a, void *b, void *c) {
     mmoe_main_start();
     for (;;) {
         int byte;
-        while ((byte = mmoe_port_read_byte(0)) >= 0) mmoe_main_receive((uint8_t)byte);
-        if (question.text) {
+        if (question.text) { /* before the host's next request, so that none of its bytes can put it off */
             question.status = mmoe_main_answer(question.text, strlen(question.text), question.on_text, question.user);
             question.text = NULL;
             k_sem_give(&answered);
+        } else if ((byte = mmoe_port_read_byte(0)) >= 0) {
+            mmoe_main_receive((uint8_t)byte);
+        } else {
+            k_sem_take(&mmoe_wake, K_FOREVER);
         }
-        k_sem_take(&mmoe_wake, K_FOREVER);
     }
 }
 

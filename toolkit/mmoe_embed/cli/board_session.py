@@ -1,6 +1,7 @@
 """What the verbs that talk to a board share: their options, and the open board."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import rich_click as click
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder, load_build
 from mmoe_embed.errors import UsageError
+from mmoe_embed.hardware_map import find_device, load_hardware_map
 from mmoe_embed.runners import connect_board
 from mmoe_embed.serial.client import BoardClient
 from mmoe_embed.storage import FlashModel, set_pace
@@ -25,7 +27,7 @@ def _check_port(context: click.Context, parameter: click.Parameter, value: str |
 
 
 def port_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--port` and `--baud`."""
+    """`--port`, `--baud` and `--hardware-map`, for a verb with `build_argument`; the verb takes port and baud."""
     port = click.option(
         "--port",
         "-p",
@@ -34,7 +36,21 @@ def port_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="/dev/ttyACM0, socket://HOST:PORT, rfc2217://HOST:PORT. Default: start the board's emulator.",
     )
     baud = click.option("--baud", type=click.IntRange(min=1), metavar="RATE", help="Default: the board file's rate.")
-    return port(baud(function))
+    hardware_map = click.option(
+        "--hardware-map", type=click.Path(path_type=Path), metavar="FILE", help="Twister's: has the port of the board."
+    )
+
+    @functools.wraps(function)
+    def find_port(*, hardware_map: Path | None, **arguments: Any) -> Any:
+        if hardware_map is not None:
+            if arguments["port"] is not None:
+                raise UsageError("--port and --hardware-map both name a port", try_="leave one of them out")
+            board = load_board(load_build(arguments["build"]).board)
+            device = find_device(load_hardware_map(hardware_map), board, hardware_map)
+            arguments |= {"port": device.serial, "baud": arguments["baud"] or device.baud}
+        return function(**arguments)
+
+    return port(baud(hardware_map(find_port)))
 
 
 def board_of(build: BuildFolder) -> Board:

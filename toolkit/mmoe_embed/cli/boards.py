@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from mmoe_embed.board import Board, Storage, list_boards, load_board
+from mmoe_embed.board import Board, Storage, list_boards, load_board, parse_board
 from mmoe_embed.board_draft import check_board, compare_board, draft_board
 from mmoe_embed.cli.output import Result, verb
-from mmoe_embed.devicetree import compare_memories, describe_board, read_devicetree
+from mmoe_embed.devicetree import compare_memories, describe_board, read_devicetree, read_settings
 from mmoe_embed.emit.writer import write_files
 from mmoe_embed.errors import UsageError
 from mmoe_embed.packs import read_pack_device
@@ -101,22 +101,21 @@ def import_command(pack: Path, device: str, core: str | None, output: Path | Non
 @verb("devicetree")
 @click.argument("dts", type=click.Path(path_type=Path))
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The build's .config.")
-@click.option("--zephyr-board", metavar="BOARD", required=True, help="As `west build -b` takes it.")
 @click.option("--qemu-machine", metavar="NAME", help="Where Zephyr runs the board in QEMU.")
 @click.option("--compare", is_flag=True, help="Show where a board file of mmoe-embed for the same board disagrees.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The board file, BOARD.toml.")
-def devicetree_command(
-    dts: Path, config: Path, zephyr_board: str, qemu_machine: str | None, compare: bool, output: Path
-) -> Result:
+def devicetree_command(dts: Path, config: Path, qemu_machine: str | None, compare: bool, output: Path) -> Result:
     """Make a board file of what a Zephyr build knows: DTS is its zephyr/zephyr.dts."""
     if output.suffix != ".toml":
         raise UsageError(f"{output} does not end in .toml", try_="-o BOARD.toml")
     tree = read_devicetree(dts)
-    text = describe_board(tree, config.read_text(), zephyr_board, output.stem, qemu_machine)
+    settings = read_settings(config.read_text())
+    text = describe_board(tree, settings, output.stem, qemu_machine)
     write_files({output.name: text.encode()}, output.parent)
-    lines = [f"written: {output}"]
-    same = [b for b in map(load_board, list_boards()) if b.zephyr_board == zephyr_board] if compare else []
-    problems = {ours.name: compare_memories(tree, ours) for ours in same}
+    lines = []
+    zephyr_board = parse_board(text, output).zephyr_board or ""
+    same = [b for b in map(load_board, list_boards()) if b.is_zephyr_board(zephyr_board)] if compare else []
+    problems = {ours.name: compare_memories(tree, settings, ours) for ours in same}
     for name, found in problems.items():
         lines.append(f"devicetree against {name}.toml: {_count(len(found), 'disagreement')}")
         lines += [f"  {problem}" for problem in found]

@@ -14,7 +14,8 @@ from mmoe_embed.runners.process import find_free_port, start_process
 QEMU = "qemu-system-arm"
 _TRIES = 5
 _QEMU_READY = re.compile(r"waiting for connection on")
-_HOST_READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+# of our own program, and of Zephyr's native_sim
+_HOST_READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)|connected to pseudotty: (\S+)")
 
 
 def make_qemu_command(board: Board, elf: Path, port: int | str) -> list[str]:
@@ -61,13 +62,14 @@ def start_qemu(board: Board, elf: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def start_host(board: Board, elf: Path) -> Iterator[str]:
-    """Run a host program; yields the URL of its port."""
+    """Run a host program; yields the URL of its port, or the path of its pseudo-terminal."""
     command = make_host_command(board, elf)
     if len(command) > 1:
         _require(command[0], "sudo apt-get install qemu-user")
     with start_process(command, _HOST_READY, what="the host program") as line:
         found = _HOST_READY.search(line)
-        yield f"socket://127.0.0.1:{found[1] if found else 0}"
+        assert found
+        yield found[2] or f"socket://127.0.0.1:{found[1]}"
 
 
 def _require(program: str, install: str) -> None:
