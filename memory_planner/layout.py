@@ -76,7 +76,7 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
     unit = max(1, unit)
     alignment_units = np.array([row[3] // gcd(row[3], unit) for row in rows], dtype=np.int64)
     lower, upper, sizes, _, pinned = (np.ascontiguousarray(table[:, k]) for k in range(5))
-    times = np.unique(np.concatenate([lower, upper]))
+    times = distinct(np.concatenate([lower, upper]))
     return Layout(
         tuple(members),
         tuple(empty),
@@ -88,6 +88,12 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
         np.where(pinned >= 0, pinned // unit, -1),
         unit,
     )
+
+
+def distinct(values: Int64s) -> Int64s:
+    """Sorted, each once. numpy.unique would load numpy.ma first, which takes longer than planning a small model."""
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
 
 
 def check_pins(layout: Layout) -> None:
@@ -117,7 +123,7 @@ def bound_load(layout: Layout) -> int:
         return 0
     tops = np.where(layout.pin >= 0, layout.pin + layout.size, layout.size)
     best = int(tops.max())
-    steps = {int(np.gcd.reduce(layout.alignment)), *(int(a) for a in np.unique(layout.alignment)[-16:])}
+    steps = {int(np.gcd.reduce(layout.alignment)), *(int(a) for a in distinct(layout.alignment)[-16:])}
     for step in sorted(steps):
         kept = np.flatnonzero(layout.alignment % step == 0)
         rounded = -(-layout.size[kept] // step) * step
