@@ -93,7 +93,9 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
 def distinct(values: Int64s) -> Int64s:
     """Sorted, each once. numpy.unique would load numpy.ma first, which takes longer than planning a small model."""
     ordered = np.sort(values)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def check_pins(layout: Layout) -> None:
