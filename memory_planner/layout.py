@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from memory_planner.errors import PinConflictError
 from memory_planner.native import Int64s
+from memory_planner.plan import Plan
 from memory_planner.problem import Buffer
 
 
@@ -115,6 +116,28 @@ def check_pins(layout: Layout) -> None:
                     "addresses while both are alive"
                 )
         active.append(i)
+
+
+def read_start(layout: Layout, start: Plan | None, pool: str) -> Int64s | None:
+    """A given plan as offsets, or None where it does not fit the layout."""
+    if start is None:
+        return None
+    places = [start.placements.get(names[0]) for names in layout.members]
+    if any(place is None or place.pool != pool for place in places):
+        return None
+    given = np.array([place.offset for place in places if place is not None], np.int64)
+    if (given % layout.unit).any():
+        return None
+    given //= layout.unit
+    pinned = (layout.pin >= 0) & (given != layout.pin)
+    if (given % layout.alignment).any() or pinned.any():
+        return None
+    order = np.argsort(layout.lower, kind="stable")
+    for k, i in enumerate(order):
+        later = order[k + 1 :][layout.lower[order[k + 1 :]] < layout.upper[i]]
+        if ((given[later] < given[i] + layout.size[i]) & (given[i] < given[later] + layout.size[later])).any():
+            return None
+    return given
 
 
 def bound_load(layout: Layout) -> int:
