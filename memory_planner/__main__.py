@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
+from types import FrameType
 
 from memory_planner import render
 from memory_planner.ablation import format_rows, measure_switches
@@ -37,9 +42,35 @@ def build_parser() -> argparse.ArgumentParser:
     ablating = verbs.add_parser("ablate", help="switch each technique off: processor seconds, or the ratio left")
     ablating.add_argument("files", nargs="+", type=Path, metavar="FILE")
     for verb, deadline in ((solving, 60.0), (comparing, 10.0), (ablating, 10.0)):
-        verb.add_argument("--deadline", type=float, default=deadline, metavar="S", help="seconds a solve (%(default)s)")
+        verb.add_argument(
+            "--deadline", type=seconds, default=deadline, metavar="S", help="seconds for a solve (%(default)s)"
+        )
         verb.add_argument("--threads", type=int, default=1, choices=range(1, 65), metavar="N", help="(%(default)s)")
     return parser
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if math.isnan(value) or value < 0:
+        raise ValueError
+    return value
+
+
+@contextmanager
+def interrupt_once() -> Iterator[Event]:
+    """An event that the first Ctrl-C sets; the second one is a KeyboardInterrupt."""
+    stop = Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def describe_plan(problem: Problem, plan: Plan) -> dict[str, object]:
@@ -61,13 +92,17 @@ def describe_plan(problem: Problem, plan: Plan) -> dict[str, object]:
 def run_solve(arguments: argparse.Namespace) -> int:
     problem = read_csv(arguments.file, arguments.capacity)
     code = 0
-    try:
-        plan = solve(problem, arguments.deadline, SearchOptions(threads=arguments.threads, until_it_fits=True))
-    except CapacityError as error:
-        if error.plan is None:
-            raise
-        print(f"Error: {error}", file=sys.stderr)
-        plan, code = error.plan, 1
+    options = SearchOptions(threads=arguments.threads, until_it_fits=True)
+    with interrupt_once() as stop:
+        try:
+            plan = solve(problem, arguments.deadline, options, stop=stop)
+        except CapacityError as error:
+            if error.plan is None:
+                raise
+            print(f"Error: {error}", file=sys.stderr)
+            plan, code = error.plan, 1
+        if stop.is_set():
+            print("interrupted: this is the best plan so far", file=sys.stderr)
     if arguments.json:
         print(json.dumps(describe_plan(problem, plan)))
     else:
@@ -87,12 +122,17 @@ def run_solve(arguments: argparse.Namespace) -> int:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     options = SearchOptions(threads=arguments.threads)
-    results = []
-    for path in arguments.files:
-        results.append(compare_solvers(path.name.removesuffix(".csv"), read_csv(path), arguments.deadline, options))
+    problems = [(path.name.removesuffix(".csv"), read_csv(path)) for path in arguments.files]
+    results, code = [], 0
+    try:
+        for name, problem in problems:
+            results.append(compare_solvers(name, problem, arguments.deadline, options))
+    except KeyboardInterrupt:
+        print("interrupted: these are done", file=sys.stderr)
+        code = 130
     if not arguments.json:
         print(format_table(results))
-        return 0
+        return code
     data = [
         {
             "file": item.name,
@@ -106,12 +146,12 @@ def run_compare(arguments: argparse.Namespace) -> int:
         for item in results
     ]
     print(json.dumps(data))
-    return 0
+    return code
 
 
 def run_ablate(arguments: argparse.Namespace) -> int:
     problems = {path.name.removesuffix(".csv"): read_csv(path) for path in arguments.files}
-    print(format_rows(measure_switches(problems, arguments.deadline)))
+    print(format_rows(measure_switches(problems, arguments.deadline, SearchOptions(threads=arguments.threads))))
     return 0
 
 

@@ -26,12 +26,14 @@ def measure(problem: Problem, deadline_s: float, options: SearchOptions) -> Run:
     return Run(plan.cpu_seconds, plan.proven, plan.total_bytes / max(1, plan.lower_bound_bytes))
 
 
-def measure_switches(problems: dict[str, Problem], deadline_s: float) -> dict[str, dict[str, Run]]:
+def measure_switches(
+    problems: dict[str, Problem], deadline_s: float, options: SearchOptions
+) -> dict[str, dict[str, Run]]:
     """Technique -> problem -> run with it off; the first row, "everything on", has none off."""
-    rows = {"everything on": {name: measure(p, deadline_s, SearchOptions()) for name, p in problems.items()}}
+    rows = {"everything on": {name: measure(p, deadline_s, options) for name, p in problems.items()}}
     for switch in switch_names():
-        options = replace(SearchOptions(), **{switch: False})
-        rows[f"without {switch}"] = {name: measure(p, deadline_s, options) for name, p in problems.items()}
+        less = replace(options, **{switch: False})
+        rows[f"without {switch}"] = {name: measure(p, deadline_s, less) for name, p in problems.items()}
     return rows
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
 
 import numpy as np
 
 from memory_planner.first_fit import ORDERS, count_conflicts, order_last_added, place_in_order, sort_by
 from memory_planner.layout import Layout
-from memory_planner.native import Alarm, Int32s, Int64s
+from memory_planner.native import Alarm, Int32s, Int64s, StoppedError
 
 Result = tuple[int, Int64s]
+
+
+class Baseline(Protocol):
+    """Raises StoppedError when its alarm, which must be entered, rings."""
+
+    def __call__(self, layout: Layout, alarm: Alarm | None = None) -> Result: ...
 
 
 def overlaps(layout: Layout, b: int) -> Int64s:
@@ -21,12 +28,17 @@ def overlaps(layout: Layout, b: int) -> Int64s:
     return np.flatnonzero(hit)
 
 
-def plan_tflm(layout: Layout) -> Result:
+def check(alarm: Alarm | None) -> None:
+    if alarm is not None and alarm.rang:
+        raise StoppedError
+
+
+def plan_tflm(layout: Layout, alarm: Alarm | None = None) -> Result:
     """TensorFlow Lite Micro's GreedyMemoryPlanner: by size, equal sizes last added first, first gap."""
-    return place_in_order(layout, order_last_added(layout))
+    return place_in_order(layout, order_last_added(layout), False, alarm)
 
 
-def plan_executorch(layout: Layout) -> Result:
+def plan_executorch(layout: Layout, alarm: Alarm | None = None) -> Result:
     """ExecuTorch's greedy: shared objects by size; a buffer reuses one, or lies above what overlaps it there."""
     lower, upper, size, alignment = (x.tolist() for x in (layout.lower, layout.upper, layout.size, layout.alignment))
     bases: list[int] = []
@@ -34,6 +46,7 @@ def plan_executorch(layout: Layout) -> Result:
     held: list[list[tuple[int, int]]] = []
     result = [0] * layout.count
     for b in order_last_added(layout).tolist():
+        check(alarm)
         spot = None
         for inside in (False, True):  # an object that is free all along, else room above what overlaps
             for k, entries in enumerate(held):
@@ -57,22 +70,23 @@ def plan_executorch(layout: Layout) -> Result:
     return layout.peak(offset), offset
 
 
-def plan_xla_spatial(layout: Layout) -> Result:
+def plan_xla_spatial(layout: Layout, alarm: Alarm | None = None) -> Result:
     """XLA's GlobalDecreasingSizeBestFitHeap: by size, best fit."""
     order = sort_by(-layout.size, -layout.span, layout.lower)
-    return place_in_order(layout, order, best_fit=True)
+    return place_in_order(layout, order, True, alarm)
 
 
-def plan_xla_temporal(layout: Layout) -> Result:
+def plan_xla_temporal(layout: Layout, alarm: Alarm | None = None) -> Result:
     """The same heap by length of life."""
     order = sort_by(-layout.span, -layout.size, layout.lower)
-    return place_in_order(layout, order, best_fit=True)
+    return place_in_order(layout, order, True, alarm)
 
 
-def stack_in_order(layout: Layout, order: Int32s) -> Result:
+def stack_in_order(layout: Layout, order: Int32s, alarm: Alarm | None) -> Result:
     """TVM USMP's placement: above everything placed that overlaps; gaps stay empty."""
     offset = np.full(layout.count, -1, np.int64)
     for b in order.tolist():
+        check(alarm)
         near = overlaps(layout, b)
         near = near[offset[near] >= 0]
         top = int((offset[near] + layout.size[near]).max()) if len(near) else 0
@@ -81,43 +95,52 @@ def stack_in_order(layout: Layout, order: Int32s) -> Result:
     return layout.peak(offset), offset
 
 
-def plan_usmp_size(layout: Layout) -> Result:
-    return stack_in_order(layout, sort_by(-layout.size))
+def plan_usmp_size(layout: Layout, alarm: Alarm | None = None) -> Result:
+    return stack_in_order(layout, sort_by(-layout.size), alarm)
 
 
-def plan_usmp_conflicts(layout: Layout) -> Result:
-    return stack_in_order(layout, sort_by(-count_conflicts(layout), -layout.size))
+def plan_usmp_conflicts(layout: Layout, alarm: Alarm | None = None) -> Result:
+    return stack_in_order(layout, sort_by(-count_conflicts(layout), -layout.size), alarm)
 
 
-def plan_usmp_hill(layout: Layout, attempts: int = 500, alarm: Alarm | None = None) -> Result:
-    """In the manner of TVM's hill climbing: swap a buffer at the peak with one that overlaps it, keep the best."""
+def plan_usmp_hill(layout: Layout, alarm: Alarm | None = None, attempts: int = 500) -> Result:
+    """In the manner of TVM's hill climbing: swap a buffer at the peak with one that overlaps it, keep the best.
+    When the alarm rings, the best so far is the answer.
+    """
     rng = random.Random(0)
-    order = sort_by(-layout.size).tolist()
-    peak, offset = place_in_order(layout, np.array(order, np.int32))
-    best = (peak, offset)
-    for attempt in range(attempts if layout.count > 1 else 0):
-        if alarm is not None and alarm.rang:
-            break
-        top = np.flatnonzero(offset + layout.size == peak).tolist()
-        b = rng.choice(top)
-        place = {c: i for i, c in enumerate(order)}
-        near = overlaps(layout, b).tolist()
-        c = rng.choice([c for c in near if place[c] < place[b]] or near or [b])
-        trial = list(order)
-        trial[place[b]], trial[place[c]] = c, b
-        new_peak, new_offset = place_in_order(layout, np.array(trial, np.int32))
-        if new_peak <= peak or rng.random() < 0.2 * (1 - attempt / attempts):
-            order, peak, offset = trial, new_peak, new_offset
-        if peak < best[0]:
-            best = (peak, offset)
+    order = sort_by(-layout.size)
+    place = np.argsort(order)  # per storage, its place in the order
+    peak, offset = best = place_in_order(layout, order, False, alarm)
+    with suppress(StoppedError):
+        for attempt in range(attempts if layout.count > 1 else 0):
+            b = rng.choice(np.flatnonzero(offset + layout.size == peak).tolist())
+            near = overlaps(layout, b)
+            earlier = near[place[near] < place[b]]
+            c = int(rng.choice(earlier if len(earlier) else near if len(near) else np.array([b])))
+            swap(order, place, b, c)
+            new_peak, new_offset = place_in_order(layout, order, False, alarm)
+            if new_peak <= peak or rng.random() < 0.2 * (1 - attempt / attempts):
+                peak, offset = new_peak, new_offset
+            else:
+                swap(order, place, b, c)
+            if peak < best[0]:
+                best = (peak, offset)
     return best
 
 
-def fit_by(name: str, best_fit: bool = False) -> Callable[[Layout], Result]:
-    return lambda layout: place_in_order(layout, ORDERS[name](layout), best_fit)
+def swap(order: Int32s, place: Int64s, b: int, c: int) -> None:
+    order[place[b]], order[place[c]] = c, b
+    place[b], place[c] = place[c], place[b]
 
 
-BASELINES: dict[str, Callable[[Layout], Result]] = {
+def fit_by(name: str) -> Baseline:
+    def plan(layout: Layout, alarm: Alarm | None = None) -> Result:
+        return place_in_order(layout, ORDERS[name](layout), False, alarm)
+
+    return plan
+
+
+BASELINES: dict[str, Baseline] = {
     "tflm": plan_tflm,
     "executorch": plan_executorch,
     "xla_spatial": plan_xla_spatial,
@@ -133,6 +156,4 @@ BASELINES: dict[str, Callable[[Layout], Result]] = {
     "usmp_conflicts": plan_usmp_conflicts,
     "usmp_hill": plan_usmp_hill,
 }
-"""Baselines that know no pins (`executorch`, `usmp_size`, `usmp_conflicts`) are for problems without any."""
-
-WITHOUT_PINS = frozenset({"executorch", "usmp_size", "usmp_conflicts"})
+WITHOUT_PINS = frozenset({"executorch", "usmp_size", "usmp_conflicts"})  # they know none: for problems that have none

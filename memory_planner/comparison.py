@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from memory_planner.baselines import BASELINES, WITHOUT_PINS
 from memory_planner.layout import bound_load, build_layout
+from memory_planner.native import Alarm, StoppedError
 from memory_planner.options import SearchOptions
 from memory_planner.problem import Problem
 from memory_planner.solver import solve
@@ -14,7 +16,7 @@ from memory_planner.solver import solve
 
 @dataclass(frozen=True)
 class Entry:
-    """One solver's result; peak_bytes is None where it does not apply."""
+    """One solver's result; peak_bytes is None where it does not apply or did not end in time."""
 
     solver: str
     peak_bytes: int | None
@@ -40,7 +42,8 @@ def compare_solvers(name: str, problem: Problem, deadline_s: float, options: Sea
         cpu = time.process_time()
         peak = None
         if layout.count and not (pinned and solver in WITHOUT_PINS):
-            peak = plan(layout)[0] * layout.unit
+            with Alarm(deadline_s) as alarm, suppress(StoppedError):
+                peak = plan(layout, alarm)[0] * layout.unit
         entries.append(Entry(solver, peak, peak == bound_load(layout) * layout.unit, time.process_time() - cpu))
     best = solve(unbounded, deadline_s, options)
     entries.append(Entry("solve", best.total_bytes, best.proven, best.cpu_seconds))

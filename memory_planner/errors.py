@@ -48,6 +48,10 @@ class ContradictionError(PlannerError):
     """The members of an alias group contradict one another."""
 
 
+class DeadlineError(PlannerError):
+    """A deadline is not a number."""
+
+
 class GraphError(PlannerError):
     """An operator graph is cyclic or broken."""
 

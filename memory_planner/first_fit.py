@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from memory_planner import native
 from memory_planner.layout import Layout
-from memory_planner.native import Int32s, Int64s
+from memory_planner.native import Alarm, Int32s, Int64s, StoppedError
 
 Order = Callable[[Layout], Int32s]
 
@@ -65,20 +65,29 @@ ORDERS: dict[str, Order] = {
 }
 
 
-def place_in_order(layout: Layout, order: Int32s, best_fit: bool = False) -> tuple[int, Int64s]:
-    """(peak, offsets) in units; in Python where the core is missing."""
+def place_in_order(
+    layout: Layout, order: Int32s, best_fit: bool = False, alarm: Alarm | None = None
+) -> tuple[int, Int64s]:
+    """(peak, offsets) in units; in Python where the core is missing.
+
+    Raises:
+        StoppedError: the alarm, which must be entered, rang.
+    """
     if native.is_available():
-        return native.first_fit(layout.lower, layout.upper, layout.size, layout.alignment, layout.pin, order, best_fit)
-    return place_slowly(layout, order, best_fit)
+        x = layout
+        return native.first_fit(x.lower, x.upper, x.size, x.alignment, x.pin, order, best_fit, alarm)
+    return place_slowly(layout, order, best_fit, alarm)
 
 
-def place_slowly(layout: Layout, order: Int32s, best_fit: bool) -> tuple[int, Int64s]:
+def place_slowly(layout: Layout, order: Int32s, best_fit: bool, alarm: Alarm | None = None) -> tuple[int, Int64s]:
     """What mp_first_fit does, in Python."""
     lower, upper = layout.lower.tolist(), layout.upper.tolist()
     size, alignment, pin = layout.size.tolist(), layout.alignment.tolist(), layout.pin.tolist()
     offset = [0] * layout.count
     placed: list[int] = []
     for b in sorted(order.tolist(), key=lambda b: pin[b] < 0):
+        if alarm is not None and alarm.rang:
+            raise StoppedError
         at, best, best_gap = 0, -1, 2**63
         for c in placed:
             if lower[c] >= upper[b] or upper[c] <= lower[b]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from memory_planner.errors import PinConflictError
 from memory_planner.native import Int64s
+from memory_planner.plan import Plan
 from memory_planner.problem import Buffer
 
 
@@ -76,7 +77,7 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
     unit = max(1, unit)
     alignment_units = np.array([row[3] // gcd(row[3], unit) for row in rows], dtype=np.int64)
     lower, upper, sizes, _, pinned = (np.ascontiguousarray(table[:, k]) for k in range(5))
-    times = np.unique(np.concatenate([lower, upper]))
+    times = distinct(np.concatenate([lower, upper]))
     return Layout(
         tuple(members),
         tuple(empty),
@@ -88,6 +89,14 @@ def build_layout(buffers: Sequence[Buffer], pool_alignment: int = 1) -> Layout:
         np.where(pinned >= 0, pinned // unit, -1),
         unit,
     )
+
+
+def distinct(values: Int64s) -> Int64s:
+    """Sorted, each once. numpy.unique would load numpy.ma first, which takes longer than planning a small model."""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def check_pins(layout: Layout) -> None:
@@ -109,6 +118,28 @@ def check_pins(layout: Layout) -> None:
         active.append(i)
 
 
+def read_start(layout: Layout, start: Plan | None, pool: str) -> Int64s | None:
+    """A given plan as offsets, or None where it does not fit the layout."""
+    if start is None:
+        return None
+    places = [start.placements.get(names[0]) for names in layout.members]
+    if any(place is None or place.pool != pool for place in places):
+        return None
+    given = np.array([place.offset for place in places if place is not None], np.int64)
+    if (given % layout.unit).any():
+        return None
+    given //= layout.unit
+    pinned = (layout.pin >= 0) & (given != layout.pin)
+    if (given % layout.alignment).any() or pinned.any():
+        return None
+    order = np.argsort(layout.lower, kind="stable")
+    for k, i in enumerate(order):
+        later = order[k + 1 :][layout.lower[order[k + 1 :]] < layout.upper[i]]
+        if ((given[later] < given[i] + layout.size[i]) & (given[i] < given[later] + layout.size[later])).any():
+            return None
+    return given
+
+
 def bound_load(layout: Layout) -> int:
     """Most units alive at one time. For every alignment, the buffers that keep it are counted rounded up to it, but
     for the topmost one.
@@ -117,7 +148,7 @@ def bound_load(layout: Layout) -> int:
         return 0
     tops = np.where(layout.pin >= 0, layout.pin + layout.size, layout.size)
     best = int(tops.max())
-    steps = {int(np.gcd.reduce(layout.alignment)), *(int(a) for a in np.unique(layout.alignment)[-16:])}
+    steps = {int(np.gcd.reduce(layout.alignment)), *(int(a) for a in distinct(layout.alignment)[-16:])}
     for step in sorted(steps):
         kept = np.flatnonzero(layout.alignment % step == 0)
         rounded = -(-layout.size[kept] // step) * step

@@ -6,6 +6,8 @@ import ctypes
 import os
 import sys
 import threading
+import time
+import warnings
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +18,13 @@ import numpy.typing as npt
 
 from memory_planner.errors import MissingLibraryError
 
-ABI = 3
+ABI = 4
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Float64s = npt.NDArray[np.float64]
 
 RUNNING, FOUND, NONE = 0, 1, 2
+STOPPED = -3
 KEYS = {"W": 1, "A": 2, "T": 3, "S": 4, "L": 5, "U": 6, "R": 7, "D": 8, "V": 9}
 
 
@@ -52,12 +55,19 @@ def load_library() -> ctypes.CDLL:
             if library.mp_abi() == ABI:
                 declare(library)
                 return library
+            warnings.warn(
+                f"{path} is of another version ({library.mp_abi()}, needs {ABI}) and is not used: install the package "
+                "again, else plans are slow and rarely proven",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     raise MissingLibraryError(
         "the compiled core is missing or of another version: install the package (pip install .), "
         "or name the library in MEMORY_PLANNER_LIBRARY"
     )
 
 
+@cache
 def is_available() -> bool:
     try:
         load_library()
@@ -77,12 +87,14 @@ def declare(library: ctypes.CDLL) -> None:
         "mp_instance_load": (i64, [handle]),
         "mp_instance_section_count": (i32, [handle]),
         "mp_search_create": (handle, [handle, i64, ctypes.c_int, u32, u32, u32]),
-        "mp_search_create_guided": (handle, [handle, i64, ctypes.c_int, u32, u32, u32, ctypes.c_void_p]),
         "mp_search_destroy": (None, [handle]),
         "mp_search_run": (ctypes.c_int, [handle, i64, ctypes.POINTER(i32)]),
         "mp_search_nodes": (i64, [handle]),
         "mp_search_offsets": (None, [handle, longs]),
-        "mp_first_fit": (i64, [i32, longs, longs, longs, longs, longs, ints, ctypes.c_int, longs]),
+        "mp_first_fit": (
+            i64,
+            [i32, longs, longs, longs, longs, longs, ints, ctypes.c_int, ctypes.POINTER(i32), longs],
+        ),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -90,28 +102,49 @@ def declare(library: ctypes.CDLL) -> None:
         function.argtypes = arguments
 
 
+class StoppedError(Exception):
+    """An alarm rang in the middle of a placement. Never leaves the package."""
+
+
 class Alarm:
-    """Raises a flag that the core looks at when the deadline passes; a context manager."""
+    """Ends a search when its time is over, or within a tenth of a second after `stop` is set. As a context manager it
+    also raises the flag that the core looks at.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        seconds: from now; infinity never ends.
+    """
+
+    def __init__(self, seconds: float, stop: threading.Event | None = None) -> None:
+        self.end = time.perf_counter() + seconds
+        self.stop = stop
         self.flag = ctypes.c_int32(0)
-        self.timer = threading.Timer(max(0.0, seconds), self.ring)
-        self.timer.daemon = True
-
-    def ring(self) -> None:
-        self.flag.value = 1
+        self.done = threading.Event()
 
     @property
     def rang(self) -> bool:
+        if self.flag.value == 0 and (self.seconds_left <= 0 or (self.stop is not None and self.stop.is_set())):
+            self.flag.value = 1
         return self.flag.value != 0
 
+    @property
+    def seconds_left(self) -> float:
+        return self.end - time.perf_counter()
+
+    def within(self, seconds: float) -> Alarm:
+        """One that rings with this one, but no later than after so many seconds."""
+        return Alarm(min(seconds, self.seconds_left), self.stop)
+
+    def watch(self) -> None:
+        while not self.rang and not self.done.wait(max(0.0, min(0.1, self.seconds_left))):
+            pass
+
     def __enter__(self) -> Alarm:
-        self.timer.start()
+        threading.Thread(target=self.watch, daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.ring()
-        self.timer.cancel()
+        self.flag.value = 1
+        self.done.set()
 
 
 class Instance:
@@ -151,30 +184,13 @@ class Instance:
 
 
 class Search:
-    """One exhaustive search for a packing of at most `capacity`; keeps its state between slices.
+    """One exhaustive search for a packing of at most `capacity`; keeps its state between slices."""
 
-    Args:
-        guide: offsets of a known packing, whose vertical order is kept where they are not negative; then
-            NONE says nothing about the problem itself.
-    """
-
-    def __init__(
-        self,
-        instance: Instance,
-        capacity: int,
-        strategy: int,
-        keys: str,
-        seed: int,
-        mask: int,
-        guide: Int64s | None = None,
-    ) -> None:
+    def __init__(self, instance: Instance, capacity: int, strategy: int, keys: str, seed: int, mask: int) -> None:
         self.instance = instance
         self.capacity = capacity
         packed = sum(KEYS[key] << (4 * i) for i, key in enumerate(keys))
-        self.guided = guide is not None
-        self.handle = instance.library.mp_search_create_guided(
-            instance.handle, capacity, strategy, packed, seed, mask, None if guide is None else guide.ctypes.data
-        )
+        self.handle = instance.library.mp_search_create(instance.handle, capacity, strategy, packed, seed, mask)
         if not self.handle:
             raise MemoryError("the search does not fit the planner's memory limit")
 
@@ -200,15 +216,28 @@ class Search:
 
 
 def first_fit(
-    lower: Int64s, upper: Int64s, size: Int64s, alignment: Int64s, pin: Int64s, order: Int32s, best_fit: bool = False
+    lower: Int64s,
+    upper: Int64s,
+    size: Int64s,
+    alignment: Int64s,
+    pin: Int64s,
+    order: Int32s,
+    best_fit: bool = False,
+    alarm: Alarm | None = None,
 ) -> tuple[int, Int64s]:
-    """Place the buffers in the given order, pinned ones first; returns (peak, offsets)."""
+    """Place the buffers in the given order, pinned ones first; returns (peak, offsets).
+
+    Raises:
+        StoppedError: the alarm rang.
+    """
     offset = np.empty(len(size), np.int64)
+    order = np.ascontiguousarray(order, np.int32)
+    flag = None if alarm is None else ctypes.byref(alarm.flag)
     peak = int(
-        load_library().mp_first_fit(
-            len(size), lower, upper, size, alignment, pin, np.ascontiguousarray(order, np.int32), int(best_fit), offset
-        )
+        load_library().mp_first_fit(len(size), lower, upper, size, alignment, pin, order, int(best_fit), flag, offset)
     )
+    if peak == STOPPED:
+        raise StoppedError
     if peak < 0:
         raise MemoryError("first fit ran out of memory")
     return peak, offset

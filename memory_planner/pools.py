@@ -2,300 +2,274 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import replace
+from math import gcd, lcm
 from types import MappingProxyType
 
 import numpy as np
 
 from memory_planner.anytime import minimise_peak
-from memory_planner.errors import CapacityError
+from memory_planner.assignment import assign_greedily, exhaust_assignments, greedy_orders, improve_assignment
+from memory_planner.errors import CapacityError, PinConflictError
 from memory_planner.incumbent import Incumbent
-from memory_planner.layout import Layout, bound_load, build_layout, check_pins
-from memory_planner.native import Int64s
+from memory_planner.layout import Layout, bound_load, build_layout, check_pins, read_start
+from memory_planner.native import Alarm, Float64s, Int64s
 from memory_planner.options import SearchOptions
 from memory_planner.plan import Attempt, Placement, Plan
 from memory_planner.problem import Buffer, Pool, Problem
+from memory_planner.relaxation import Relaxation, Storages, relax_sizes
 
 UNBOUNDED = 2**62
-
-
-@dataclass(frozen=True)
-class Storage:
-    """An alias group or a single buffer, with its cost in every pool it may lie in, cheapest first."""
-
-    buffers: tuple[Buffer, ...]
-    size: int
-    first: int  # sections [first, last)
-    last: int
-    choices: tuple[tuple[float, int], ...]  # (cost, index of pool)
-
-    @property
-    def regret(self) -> float:
-        """What the dearest pool costs more than the cheapest."""
-        return self.choices[-1][0] - self.choices[0][0]
-
-
-@dataclass
-class Assignment:
-    """Best assignment so far: pool of every storage, and the packing of every pool."""
-
-    cost: float = float("inf")
-    pool: list[int] = field(default_factory=list)
-    packed: list[Incumbent] = field(default_factory=list)
-    doubted: bool = False  # a cheaper one was dropped without proof that it cannot be packed
+PACK_TURNS = 24  # searches for the packing of one pool, before its assignment is given up
+FILLINGS = 12  # times that a greedy assignment is repeated with less room
+STEPS = 200  # neighbours looked at before the best is packed and the exhaustive search has a slice
+CACHE = 2000  # packings remembered
 
 
 def find_cost(buffer: Buffer, pool: Pool) -> float:
     return buffer.size_bytes * (buffer.reads * pool.read_cost + buffer.writes * pool.write_cost)
 
 
-def build_storages(problem: Problem) -> list[Storage]:
-    """Storages in the problem's order.
+def round_up(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def group_buffers(problem: Problem) -> list[tuple[Buffer, ...]]:
+    """Alias groups and single buffers, in the problem's order."""
+    groups: dict[str, list[Buffer]] = defaultdict(list)
+    for b in problem.buffers:
+        groups[f"b{b.name}" if b.group is None else f"g{b.group}"].append(b)
+    return [tuple(members) for members in groups.values()]
+
+
+def build_storages(problem: Problem, groups: list[tuple[Buffer, ...]]) -> Storages:
+    """One storage a group.
 
     Raises:
         CapacityError: one fits none of its pools.
     """
-    groups: dict[str, list[Buffer]] = defaultdict(list)
-    for b in problem.buffers:
-        groups[f"b{b.name}" if b.group is None else f"g{b.group}"].append(b)
-    times = sorted({t for b in problem.buffers for t in (b.lower, b.upper)})
-    index = {t: i for i, t in enumerate(times)}
-    result = []
-    for members in groups.values():
-        size = max(b.size_bytes for b in members)
+    births = np.unique([b.lower for b in problem.buffers])
+    size = [max(b.size_bytes for b in members) for members in groups]
+    cost = np.full((len(groups), len(problem.pools)), np.inf)
+    for i, members in enumerate(groups):
         pins = [b.offset for b in members if b.offset is not None]
-        choices = []
         for k, pool in enumerate(problem.pools):
             if any(b.pools and pool.name not in b.pools for b in members):
                 continue
-            end = size + (pins[0] if pins else 0)
+            end = size[i] + (pins[0] if pins else 0)
             if (pool.size_bytes is None or end <= pool.size_bytes) and not any(p % pool.alignment for p in pins):
-                choices.append((sum(find_cost(b, pool) for b in members), k))
-        if not choices:
+                cost[i, k] = sum(find_cost(b, pool) for b in members)
+        if not np.isfinite(cost[i]).any():
             raise CapacityError(
-                f"alias group of '{members[0].name}' needs {size} B and fits no pool that it may lie in",
-                size,
+                f"alias group of '{members[0].name}' needs {size[i]} B and fits no pool that it may lie in",
+                size[i],
                 max((p.size_bytes or 0) for p in problem.pools),
                 True,
                 None,
             )
-        first = index[min(b.lower for b in members)]
-        last = index[max(b.upper for b in members)]
-        result.append(Storage(tuple(members), size, first, last, tuple(sorted(choices))))
-    return result
+    # All offsets are multiples of the common alignment, and all sizes but the topmost one's are as good as rounded up.
+    step = gcd(*(b.alignment for b in problem.buffers)) if problem.buffers else 1
+    room = [UNBOUNDED if p.size_bytes is None else round_up(p.size_bytes, step) for p in problem.pools]
+    return Storages(
+        np.array([round_up(s, step) for s in size], np.int64),
+        np.searchsorted(births, [min(b.lower for b in members) for members in groups]),
+        np.searchsorted(births, [max(b.upper for b in members) for members in groups]),
+        cost,
+        np.array(room, np.int64),
+        len(births),
+    )
 
 
-class Assigner:
-    """Depth first over the storages, dearest decision first; every pool's load is kept under its size."""
+class Packer:
+    """Packs what assignments put into each pool, and keeps the cheapest that fits.
 
-    def __init__(self, problem: Problem, deadline: float, options: SearchOptions) -> None:
-        self.problem = problem
-        self.deadline = deadline
-        self.options = options
-        self.storages = build_storages(problem)
-        self.sizes = [UNBOUNDED if p.size_bytes is None else p.size_bytes for p in problem.pools]
-        self.best = Assignment()
-        self.tried: list[Attempt] = []
-        self.sections = max((s.last for s in self.storages), default=0)
-        self.floor = sum(s.choices[0][0] for s in self.storages)
-        self.nodes = 0
-
-    def orders(self) -> list[list[int]]:
-        """By what is lost per byte and time, per byte, and in all."""
-        s = self.storages
-        keys = [
-            lambda i: -s[i].regret / max(1, s[i].size * (s[i].last - s[i].first)),
-            lambda i: -s[i].regret / max(1, s[i].size),
-            lambda i: -s[i].regret,
-            lambda i: -s[i].size,
-        ]
-        free = [i for i in range(len(s)) if len(s[i].choices) > 1]
-        forced = [i for i in range(len(s)) if len(s[i].choices) == 1]
-        return [forced + sorted(free, key=lambda i, key=key: (key(i), i)) for key in keys]  # type: ignore[misc]
-
-    def assign_greedily(self, order: list[int], sizes: list[int]) -> list[int] | None:
-        """Everything into the cheapest pool with room at all times; None where something has none."""
-        load = np.zeros((len(sizes), self.sections), np.int64)
-        result = [-1] * len(order)
-        for i in order:
-            s = self.storages[i]
-            for _, k in s.choices:
-                span = load[k, s.first : s.last]
-                if s.size == 0 or int(span.max()) + s.size <= sizes[k]:
-                    span += s.size
-                    result[i] = k
-                    break
-            else:
-                return None
-        return result
-
-    def pack(self, pool: list[int], share_s: float) -> list[Incumbent] | None:
-        """Pack every pool; None where one does not fit its size. Says in best.doubted if that is not proven."""
-        result = []
-        for k, p in enumerate(self.problem.pools):
-            layout = build_layout(
-                [b for i, s in enumerate(self.storages) if pool[i] == k for b in s.buffers], p.alignment
-            )
-            check_pins(layout)
-            until = min(self.deadline, time.perf_counter() + share_s)
-            packed = minimise_peak(layout, until, self.options)
-            if packed.peak * layout.unit > self.sizes[k]:
-                if packed.bound * layout.unit <= self.sizes[k]:
-                    self.best.doubted = True
-                return None
-            result.append(packed)
-        return result
-
-    def price(self, pool: list[int]) -> float:
-        return sum({k: c for c, k in s.choices}[pool[i]] for i, s in enumerate(self.storages))
-
-    def offer(self, pool: list[int], method: str, share_s: float) -> bool:
-        cost = self.price(pool)
-        if cost >= self.best.cost:
-            return False
-        packed = self.pack(pool, share_s)
-        if packed is None:
-            return False
-        total = sum(p.peak * p.layout.unit for p in packed)
-        self.tried.append(Attempt(method, total, f"cost {cost:g}"))
-        self.best.cost, self.best.pool, self.best.packed = cost, pool, packed
-        return True
-
-    def seed(self, share_s: float) -> None:
-        """Greedy assignments; a pool that cannot be packed is filled less until it can."""
-        for n, order in enumerate(self.orders()):
-            sizes = list(self.sizes)
-            for shrink in range(12):
-                pool = self.assign_greedily(order, sizes)
-                if pool is None:
-                    break
-                if self.offer(pool, f"greedy_{n}", share_s) or self.best.cost <= self.price(pool):
-                    break
-                if time.perf_counter() > self.deadline and shrink > 2:
-                    break
-                sizes = [c if c == UNBOUNDED else c - (c * (shrink + 1)) // 48 for c in self.sizes]
-
-    def search(self, share_s: float) -> bool:
-        """Exhaust the assignments that could be cheaper; True when done before the deadline."""
-        order = self.orders()[1]
-        tail = [0.0] * (len(order) + 1)
-        for at in range(len(order) - 1, -1, -1):
-            tail[at] = tail[at + 1] + self.storages[order[at]].choices[0][0]
-        load = np.zeros((len(self.sizes), self.sections), np.int64)
-        pool = [-1] * len(order)
-        cost = [0.0] * (len(order) + 1)
-        turn = [0] * (len(order) + 1)
-        at = 0
-        while at >= 0:
-            self.nodes += 1
-            if self.nodes % 64 == 0 and time.perf_counter() > self.deadline:
-                return False
-            if at == len(order):
-                self.offer(list(pool), "assignment", share_s)
-                at -= 1
-                continue
-            i = order[at]
-            s = self.storages[i]
-            if pool[i] >= 0:
-                load[pool[i], s.first : s.last] -= s.size
-                pool[i] = -1
-            if turn[at] == len(s.choices):
-                turn[at] = 0
-                at -= 1
-                continue
-            price, k = s.choices[turn[at]]
-            turn[at] += 1
-            span = load[k, s.first : s.last]
-            if cost[at] + price + tail[at + 1] >= self.best.cost:
-                turn[at] = len(s.choices)  # the later choices cost more
-            elif s.size == 0 or int(span.max()) + s.size <= self.sizes[k]:
-                span += s.size
-                pool[i] = k
-                cost[at + 1] = cost[at] + price
-                at += 1
-        return True
-
-
-def bound_cost(assigner: Assigner) -> float:
-    """No assignment is cheaper: at the worst time, the bytes that the cheapest pool cannot hold are spilled at the
-    lowest price a byte, fractionally.
+    Attributes:
+        cost, pool, packed: the best so far; infinite and empty where there is none.
+        doubt: the cheapest assignment that was dropped without proof that it cannot be packed.
+        tight: the storages as further assignments should see them: sizes rounded up to their alignment, less room
+            where full pools could not be packed.
     """
-    worst = 0.0
-    cheapest: dict[int, list[Storage]] = defaultdict(list)
-    for s in assigner.storages:
-        if s.size:
-            cheapest[s.choices[0][1]].append(s)
-    for k, storages in cheapest.items():
-        for at in sorted({s.first for s in storages}):
-            live = [s for s in storages if s.first <= at < s.last]
-            over = sum(s.size for s in live) - assigner.sizes[k]
-            extra = 0.0
-            rates = sorted(((s.choices[1][0] - s.choices[0][0]) / s.size, s.size) for s in live if len(s.choices) > 1)
-            for rate, size in rates:
-                if over <= 0:
+
+    def __init__(self, problem: Problem, alarm: Alarm, options: SearchOptions, start: Plan | None) -> None:
+        self.problem = problem
+        self.alarm = alarm
+        self.options = options
+        self.start = start
+        self.groups = group_buffers(problem)
+        self.storages = build_storages(problem, self.groups)
+        padded = [round_up(max(b.size_bytes for b in g), lcm(*(b.alignment for b in g))) for g in self.groups]
+        self.tight = replace(self.storages, size=np.array(padded, np.int64), room=self.storages.room.copy())
+        self.sizes = [UNBOUNDED if p.size_bytes is None else p.size_bytes for p in problem.pools]
+        self.cost = self.doubt = float("inf")
+        self.pool: Int64s = np.zeros(0, np.int64)
+        self.packed: list[Incumbent] = []
+        self.known: dict[tuple[int, bytes], Incumbent | None] = {}
+        self.tried: list[Attempt] = []
+
+    def offer(self, pool: Int64s, method: str) -> bool:
+        """Take an assignment if it is cheaper than the best so far and can be packed."""
+        cost = self.storages.price(pool)
+        if cost >= self.cost:
+            return False
+        packed = []
+        for k, size in enumerate(self.sizes):
+            best = self.pack(k, np.flatnonzero(pool == k))
+            over = size + 1 if best is None else best.peak * best.layout.unit - size
+            if best is None or over > 0:
+                if best is not None:
+                    self.tight.room[k] = max(size // 2, self.tight.room[k] - max(1, over // 2, size // 128))
+                    if best.bound * best.layout.unit <= size:
+                        self.doubt = min(self.doubt, cost)
+                return False
+            packed.append(best)
+        self.tight.room[:] += (self.storages.room - self.tight.room) // 4
+        self.cost, self.pool, self.packed = cost, pool, packed
+        total = sum(best.peak * best.layout.unit for best in packed)
+        self.tried.append(Attempt(method, total, f"cost {cost:g}"))
+        return True
+
+    def pack(self, k: int, chosen: Int64s) -> Incumbent | None:
+        """A packing of one pool, as small as its size if one is found; None where pins overlap in it."""
+        key = (k, chosen.tobytes())
+        if key in self.known:
+            return self.known[key]
+        pool = self.problem.pools[k]
+        layout = build_layout([b for i in chosen.tolist() for b in self.groups[i]], pool.alignment)
+        best = None
+        if not pins_overlap(layout):
+            given = read_start(layout, self.start, pool.name)
+            part = self.alarm.within(self.alarm.seconds_left / 4)
+            best = minimise_peak(layout, part, self.options, given, self.sizes[k] // layout.unit, PACK_TURNS)
+        if len(self.known) >= CACHE:
+            self.known.clear()
+        self.known[key] = best
+        return best
+
+    def seed(self, orders: Iterable[Int64s], cost: Float64s, method: str) -> None:
+        """Greedy assignments; a pool that cannot be packed is filled less until it can."""
+        for n, order in enumerate(orders):
+            before: Int64s | None = None
+            for _ in range(FILLINGS):
+                pool = assign_greedily(self.tight, order, cost)
+                if pool is None or (before is not None and (pool == before).all()):
                     break
-                extra += rate * min(over, size)
-                over -= size
-            worst = max(worst, extra)
-    return assigner.floor + worst
+                before = pool
+                if self.offer(pool, f"{method}_{n}") or self.cost <= self.storages.price(pool):
+                    break
+                if self.alarm.rang and self.packed:
+                    return
 
 
-def solve_pools(problem: Problem, deadline: float, options: SearchOptions) -> Plan:
+def pins_overlap(layout: Layout) -> bool:
+    try:
+        check_pins(layout)
+    except PinConflictError:
+        return True
+    return False
+
+
+def read_assignment(packer: Packer, start: Plan) -> Int64s | None:
+    """The pools of a given plan, None where it lacks a buffer or breaks a rule."""
+    index = {pool.name: k for k, pool in enumerate(packer.problem.pools)}
+    places = [start.placements.get(members[0].name) for members in packer.groups]
+    pool = np.array([-1 if place is None else index.get(place.pool, -1) for place in places])
+    if (pool < 0).any() or not np.isfinite(packer.storages.cost[np.arange(len(pool)), pool]).all():
+        return None
+    return pool
+
+
+def solve_pools(problem: Problem, alarm: Alarm, options: SearchOptions, start: Plan | None) -> Plan:
     """Assign by cost, pack, and prove where the assignments can be exhausted.
 
     Raises:
         CapacityError: nothing that fits was found.
     """
-    assigner = Assigner(problem, deadline, options)
-    left = max(0.05, deadline - time.perf_counter())
-    assigner.seed(left / 16)
-    bound = bound_cost(assigner)
-    done = assigner.best.cost <= bound * (1 + 1e-12)
-    if not done:
-        done = assigner.search(left / 16) and not assigner.best.doubted
-    best = assigner.best
-    if not best.packed:
-        raise describe_misfit(problem, done)
-    if not done and time.perf_counter() < deadline:
-        done = best.cost <= bound * (1 + 1e-12)
-    return make_plan(problem, assigner, bound, done)
+    packer = Packer(problem, alarm, options, start)
+    x = packer.storages
+    given = None if start is None else read_assignment(packer, start)
+    if given is not None:
+        packer.offer(given, "given")
+    packer.seed(greedy_orders(x), x.cost, "greedy")
+    bound = float(x.cost.min(axis=1).sum())
+    if not is_closed(packer, bound):
+        relaxed = relax(packer)
+        bound = relaxed.bound
+        if not is_closed(packer, bound) and search(packer, relaxed):
+            bound = min(packer.cost, packer.doubt)
+    if len(packer.packed) == 0:
+        raise describe_misfit(problem, bound == float("inf"))
+    return make_plan(packer, min(bound, packer.cost), is_closed(packer, bound))
 
 
-def make_plan(problem: Problem, assigner: Assigner, bound: float, done: bool) -> Plan:
-    best = assigner.best
+def is_closed(packer: Packer, bound: float) -> bool:
+    return packer.cost <= bound + 1e-9 * abs(bound)
+
+
+def relax(packer: Packer) -> Relaxation:
+    """The best bound, and greedy assignments by its prices on the way."""
+    x = packer.storages
+    target = packer.cost
+    if target == float("inf"):
+        target = float(np.where(np.isfinite(x.cost), x.cost, -np.inf).max(axis=1).sum())
+    best = Relaxation(float(x.cost.min(axis=1).sum()), x.cost, 0.0)
+    for n, best in enumerate(relax_sizes(x, target)):
+        if packer.alarm.rang or is_closed(packer, best.bound):
+            break
+        if n % 8 == 0:
+            packer.seed(greedy_orders(replace(x, cost=best.cost))[:2], best.cost, "priced")
+    packer.seed(greedy_orders(replace(x, cost=best.cost)), best.cost, "priced")
+    return best
+
+
+def search(packer: Packer, relaxed: Relaxation) -> bool:
+    """Exhaust the assignments that could be cheaper, and look near the best one in between; True when exhausted."""
+    rng = np.random.default_rng(0)
+    current, steps = packer.pool, STEPS
+    for found in exhaust_assignments(packer.storages, relaxed, lambda: packer.cost):
+        if found is not None:
+            packer.offer(found, "exhaustive")
+            continue
+        if packer.alarm.rang or is_closed(packer, relaxed.bound):
+            return False
+        if len(current) == 0 or packer.storages.price(current) > packer.cost:
+            current = packer.pool
+        for _ in range(steps if len(current) else 0):
+            near = improve_assignment(packer.tight, relaxed, current, rng)
+            current = current if near is None else near
+        if len(current) and packer.storages.price(current) < packer.cost:
+            taken = packer.offer(current, "neighbour")
+            current, steps = packer.pool, min(2 * steps, STEPS) if taken else max(1, steps // 4)
+    return True
+
+
+def make_plan(packer: Packer, bound: float, proven: bool) -> Plan:
+    problem = packer.problem
     offsets: dict[str, int] = {}
-    for packed in best.packed:
+    for packed in packer.packed:
         offsets |= packed.layout.name_offsets(packed.offset)
-    placements = {}
+    where = {b.name: problem.pools[k] for k, members in zip(packer.pool, packer.groups, strict=True) for b in members}
     peaks = {pool.name: 0 for pool in problem.pools}
-    where = {b.name: best.pool[i] for i, s in enumerate(assigner.storages) for b in s.buffers}
     for b in problem.buffers:
-        pool = problem.pools[where[b.name]]
-        placements[b.name] = Placement(pool.name, offsets[b.name])
-        peaks[pool.name] = max(peaks[pool.name], offsets[b.name] + b.size_bytes)
-    whole = build_layout([b for b in problem.buffers if b.offset is None])
-    load = total_load(whole)
+        name = where[b.name].name
+        peaks[name] = max(peaks[name], offsets[b.name] + b.size_bytes)
     return Plan(
-        placements=MappingProxyType(placements),
+        placements=MappingProxyType({b.name: Placement(where[b.name].name, offsets[b.name]) for b in problem.buffers}),
         peak_bytes=MappingProxyType(peaks),
-        lower_bound_bytes=load,
-        proven=done,
-        cost=best.cost,
-        cost_lower_bound=best.cost if done else min(bound, best.cost),
-        tried=tuple(assigner.tried),
+        lower_bound_bytes=find_load(packer),
+        proven=proven,
+        cost=packer.cost,
+        cost_lower_bound=bound,
+        tried=tuple(packer.tried),
     )
 
 
-def total_load(layout: Layout) -> int:
-    """Bytes alive at once, of all pools together."""
-    if layout.count == 0:
-        return 0
-    change: Int64s = np.zeros(int(layout.upper.max()) + 1, np.int64)
-    np.add.at(change, layout.lower, layout.size)
-    np.subtract.at(change, layout.upper, layout.size)
-    return int(np.cumsum(change).max()) * layout.unit
+def find_load(packer: Packer) -> int:
+    """Most bytes alive at once, in all pools together."""
+    size = np.array([max(b.size_bytes for b in members) for members in packer.groups], np.int64)
+    x = replace(packer.storages, size=size)
+    return int(x.loads(np.zeros(x.count, np.int64)).sum(axis=0).max(initial=0))
 
 
 def describe_misfit(problem: Problem, done: bool) -> CapacityError:

@@ -10,9 +10,10 @@ import numpy as np
 
 from memory_planner import native
 from memory_planner.incumbent import Incumbent
+from memory_planner.local_search import OrderSearch
 from memory_planner.native import Alarm, Instance, Int64s, Search
 from memory_planner.options import TECHNIQUES, SearchOptions
-from memory_planner.portfolio import SLOW_BASELINES, try_baselines
+from memory_planner.portfolio import try_baselines
 
 CLASSIC = 5  # of the core's strategies, see planner.h
 # Orders of trial, see planner.h: D length of life, V size times it, T load of the fullest section, W and A the same in
@@ -25,6 +26,8 @@ CHASE = (20, 36, 48, 58)  # where the recipe of an improvement aims next, until 
 BOUND_TRIALS = 48  # at the bound alone before the trials spread out
 FITTING_TRIALS = 16  # of them, where a peak that fits is enough
 TRIAL_NODES = 1000
+# Every so many turns, so many placements in new orders: a smaller peak, which later trials aim below.
+ELSEWHERE_TURNS, ELSEWHERE_STEPS = 4, 50
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,9 @@ class Scheduler:
     of an improvement goes on at once, at lower aims.
     """
 
-    def __init__(self, best: Incumbent, alarm: Alarm, options: SearchOptions) -> None:
+    def __init__(self, best: Incumbent, alarm: Alarm, options: SearchOptions, orders: OrderSearch | None) -> None:
         self.best = best
+        self.orders = orders
         self.alarm = alarm
         self.options = options
         self.picked = crowded_part(best)
@@ -101,6 +105,7 @@ class Scheduler:
         self.patient = max(TRIAL_NODES, 12 * len(p))
         self.slice = 2000 if len(p) < 1000 else 64
         self.turn = 0
+        self.elsewhere = 1
         self.trial = 0
         self.chased = 0
         self.chase: list[tuple[Recipe, int]] = []  # recipe and aim, the next one last
@@ -157,19 +162,37 @@ class Scheduler:
             self.turn += 1
         return jobs
 
-    def run(self) -> None:
-        """Rounds until the gap is closed or the alarm rings."""
+    def run(self, turns: int | None) -> None:
+        """Rounds until the gap is closed, the alarm rings or so many turns are over."""
         with ThreadPoolExecutor(max(1, self.options.threads)) as pool:
-            while not self.best.closed and not self.alarm.rang and not (self.best.fits and self.trial > FITTING_TRIALS):
+            while not self.is_over(turns):
                 jobs = self.next_round()
                 cpu = time.process_time()
                 verdicts = [self.run_slices(jobs[0])] if len(jobs) == 1 else list(pool.map(self.run_slices, jobs))
                 cpu = time.process_time() - cpu
                 for job, verdict in zip(jobs, verdicts, strict=True):
                     self.settle(job, verdict, cpu / len(jobs))
-                asked = self.best.baselines_asked or self.best.layout.count > SLOW_BASELINES
-                if self.turn > BOUND_TRIALS and not asked and not self.best.fits:
-                    try_baselines(self.best, self.alarm)
+                if not self.best.fits:
+                    self.look_elsewhere()
+
+    def is_over(self, turns: int | None) -> bool:
+        if self.best.closed or self.alarm.rang or (self.best.fits and self.trial > FITTING_TRIALS):
+            return True
+        return turns is not None and self.turn >= turns
+
+    def look_elsewhere(self) -> None:
+        """The baselines once, then other orders of first fit now and then.
+
+        Raises:
+            StoppedError: the alarm rang.
+        """
+        if self.turn < ELSEWHERE_TURNS * self.elsewhere:
+            return
+        if not self.best.baselines_asked:
+            try_baselines(self.best, self.alarm)
+        if self.orders is not None:
+            self.orders.run(self.alarm, ELSEWHERE_STEPS)
+        self.elsewhere += 1
 
     def run_slices(self, job: Job) -> int:
         """Run in slices, so that a signal is seen between them."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from threading import Event
 from types import MappingProxyType
 
-import numpy as np
-
 from memory_planner.anytime import minimise_peak
-from memory_planner.errors import CapacityError
+from memory_planner.errors import CapacityError, DeadlineError
 from memory_planner.incumbent import Incumbent
-from memory_planner.layout import Layout, build_layout, check_pins
-from memory_planner.native import Int64s
+from memory_planner.layout import build_layout, check_pins, read_start
+from memory_planner.native import Alarm
 from memory_planner.options import SearchOptions
 from memory_planner.plan import Placement, Plan
 from memory_planner.pools import solve_pools
@@ -28,24 +28,29 @@ def solve(
     deadline_s: float = DEFAULT_DEADLINE_S,
     options: SearchOptions | None = None,
     start: Plan | None = None,
+    stop: Event | None = None,
 ) -> Plan:
     """Place every buffer; with one pool at the smallest peak, with several at the smallest access cost.
 
     Args:
-        deadline_s: wall time; the best valid plan so far is the answer when it passes.
+        deadline_s: wall time; the best valid plan so far is the answer when it passes. Infinity waits for the proof.
         start: a plan to improve on, of this problem or of one with the same names; used where it is still valid.
+        stop: when set, from a signal handler or another thread, the best valid plan so far is the answer.
     Returns:
         A plan that has passed `validate`.
     Raises:
         CapacityError: the pools are too small, or no fitting plan was found in time; carries the best plan.
+        DeadlineError: the deadline is not a number.
     """
+    if math.isnan(deadline_s):
+        raise DeadlineError(f"deadline is {deadline_s}: must be a number of seconds")
     options = options or SearchOptions()
     begin, begin_cpu = time.perf_counter(), time.process_time()
-    deadline = begin + deadline_s
+    alarm = Alarm(deadline_s, stop)
     if len(problem.pools) == 1:
-        plan = solve_single(problem, deadline, options, start)
+        plan = solve_single(problem, alarm, options, start)
     else:
-        plan = solve_pools(problem, deadline, options)
+        plan = solve_pools(problem, alarm, options, start)
     plan = replace(plan, seconds=time.perf_counter() - begin, cpu_seconds=time.process_time() - begin_cpu)
     if len(problem.pools) == 1:
         check_capacity(problem, plan)
@@ -53,12 +58,12 @@ def solve(
     return plan
 
 
-def solve_single(problem: Problem, deadline: float, options: SearchOptions, start: Plan | None) -> Plan:
+def solve_single(problem: Problem, alarm: Alarm, options: SearchOptions, start: Plan | None) -> Plan:
     pool = problem.pools[0]
     layout = build_layout(problem.buffers, pool.alignment)
     check_pins(layout)
     enough = pool.size_bytes // layout.unit if options.until_it_fits and pool.size_bytes is not None else None
-    best = minimise_peak(layout, deadline, options, read_start(layout, start), enough)
+    best = minimise_peak(layout, alarm, options, read_start(layout, start, pool.name), enough)
     offsets = layout.name_offsets(best.offset)
     return make_plan(problem, pool, offsets, best)
 
@@ -77,25 +82,6 @@ def make_plan(problem: Problem, pool: Pool, offsets: Mapping[str, int], best: In
         cost_lower_bound=cost,
         tried=tuple(best.tried),
     )
-
-
-def read_start(layout: Layout, start: Plan | None) -> Int64s | None:
-    """A given plan as offsets, or None where it does not fit the layout."""
-    if start is None or any(names[0] not in start.placements for names in layout.members):
-        return None
-    given = np.array([start.placements[names[0]].offset for names in layout.members], np.int64)
-    if (given % layout.unit).any():
-        return None
-    given //= layout.unit
-    pinned = (layout.pin >= 0) & (given != layout.pin)
-    if (given % layout.alignment).any() or pinned.any():
-        return None
-    order = np.argsort(layout.lower, kind="stable")
-    for k, i in enumerate(order):
-        later = order[k + 1 :][layout.lower[order[k + 1 :]] < layout.upper[i]]
-        if ((given[later] < given[i] + layout.size[i]) & (given[i] < given[later] + layout.size[later])).any():
-            return None
-    return given
 
 
 def check_capacity(problem: Problem, plan: Plan) -> None:

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from memory_planner.errors import CsvError, PlannerError
-from memory_planner.problem import DEFAULT_POOL, Buffer, Pool, Problem, check_buffer, check_fit
+from memory_planner.problem import DEFAULT_POOL, Buffer, Pool, Problem, check_buffer, check_fit, check_pools
 
 REQUIRED = ("id", "lower", "upper", "size")
 OPTIONAL = ("alignment", "offset")
@@ -31,6 +31,7 @@ def read_csv(path: str | Path, capacity: int | None = None) -> Problem:
 def parse_csv(text: str, path: str = "<text>", capacity: int | None = None) -> Problem:
     """Parse a problem; `path` is what error messages call it."""
     pool = Pool(DEFAULT_POOL.name, capacity)
+    check_pools((pool,))
     reader = csv.reader(io.StringIO(text), strict=True)
     buffers: list[Buffer] = []
     seen: dict[str, int] = {}
@@ -58,7 +59,10 @@ def parse_csv(text: str, path: str = "<text>", capacity: int | None = None) -> P
         raise CsvError(path, reader.line_num, f"broken CSV: {error}") from error
     if columns is None:
         raise CsvError(path, 0, f"empty: needs a header {','.join(REQUIRED)}")
-    return Problem(tuple(buffers), (pool,))
+    try:
+        return Problem(tuple(buffers), (pool,))
+    except PlannerError as error:
+        raise CsvError(path, 0, str(error)) from error
 
 
 def read_header(row: list[str], path: str, line: int) -> dict[str, int]:
@@ -88,8 +92,11 @@ def read_row(row: list[str], columns: dict[str, int], path: str, line: int) -> B
     def given(name: str) -> bool:
         return name in columns and bool(row[columns[name]].strip())
 
+    name = row[columns["id"]].strip()
+    if not name or not name.isprintable():
+        raise CsvError(path, line, f"id is {name[:40]!r}: must be printable text")
     return Buffer(
-        row[columns["id"]].strip(),
+        name,
         whole("size"),
         whole("lower"),
         whole("upper"),

@@ -8,12 +8,13 @@
 
 #include <stdint.h>
 
-#define MP_ABI 3
+#define MP_ABI 4
 
 enum mp_status {
     MP_OK = 0,
     MP_NO_MEMORY = -1,  /* the memory limit or malloc said no */
     MP_BAD_INPUT = -2,  /* a size, lifetime or alignment that the caller should have refused */
+    MP_STOPPED = -3,    /* *stop was set */
 };
 
 /* What a slice of search ended with. */
@@ -63,7 +64,8 @@ typedef struct mp_search mp_search;
 
 int mp_abi(void);
 
-/* Lifetimes [lower, upper) half-open; span is their length in the caller's clock. pin[i] < 0 leaves buffer i free. Returns NULL without memory. */
+/* Lifetimes [lower, upper) half-open; span is their length in the caller's clock. pin[i] < 0 leaves buffer i free.
+ * Returns NULL without memory or for a size, lifetime or alignment that the caller should have refused. */
 mp_instance *mp_instance_create(int32_t count, const int64_t *lower, const int64_t *upper, const int64_t *size,
                                 const int64_t *alignment, const int64_t *pin, const double *span,
                                 int64_t memory_limit, uint32_t techniques);
@@ -74,10 +76,6 @@ int32_t mp_instance_section_count(const mp_instance *instance);
 /* Decide "peak <= capacity" by exhaustive search. keys packs mp_key values, four bits each, first key lowest. */
 mp_search *mp_search_create(const mp_instance *instance, int64_t capacity, int strategy, uint32_t keys,
                             uint32_t seed, uint32_t techniques);
-/* The same, but buffers with guide[i] >= 0 keep the vertical order that these offsets give them: a small
- * neighbourhood of a known packing. MP_NONE then says nothing about the problem itself. */
-mp_search *mp_search_create_guided(const mp_instance *instance, int64_t capacity, int strategy, uint32_t keys,
-                                   uint32_t seed, uint32_t techniques, const int64_t *guide);
 void mp_search_destroy(mp_search *search);
 /* Go on for at most max_nodes placements, or until *stop is not 0. Returns an mp_verdict. */
 int mp_search_run(mp_search *search, int64_t max_nodes, const volatile int32_t *stop);
@@ -87,9 +85,10 @@ void mp_search_offsets(const mp_search *search, int64_t *offset);
 
 /* First fit: place the buffers in the given order, each at the lowest offset that is free over its lifetime, or
  * with best_fit in the smallest gap that holds it. Pinned buffers (pin >= 0) are placed before all others.
- * offset receives all offsets; returns the peak, or a negative mp_status. */
+ * Lifetimes lie within 31 bits: the caller numbers the distinct times. stop may be NULL. offset receives all offsets;
+ * returns the peak, or a negative mp_status. */
 int64_t mp_first_fit(int32_t count, const int64_t *lower, const int64_t *upper, const int64_t *size,
                      const int64_t *alignment, const int64_t *pin, const int32_t *order, int best_fit,
-                     int64_t *offset);
+                     const volatile int32_t *stop, int64_t *offset);
 
 #endif

@@ -33,14 +33,8 @@ int mp_raise_head(mp_search *s, int32_t b, int64_t value) {
     if (value > s->limit[b]) return 0;
     mp_write(s, &s->head[b], value);
     for (int32_t t = s->in->lo[b]; t < s->in->hi[b]; ++t) mp_queue_section(s, t);
-    int64_t top = value + s->in->size[b];
-    if (s->after_start != NULL) {
-        for (int64_t i = s->after_start[b]; i < s->after_start[b + 1]; ++i)
-            if (s->offset[s->after[i]] < 0 && !mp_raise_head(s, s->after[i], top)) return 0;
-        return 1;
-    }
     int32_t above = s->twin_after[b];
-    return above < 0 || s->offset[above] >= 0 || mp_raise_head(s, above, top);
+    return above < 0 || s->offset[above] >= 0 || mp_raise_head(s, above, value + s->in->size[b]);
 }
 
 static void sort_by_head(int32_t *member, int32_t count, const int64_t *head) {

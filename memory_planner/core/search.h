@@ -46,8 +46,6 @@ struct mp_search {
     int32_t *witness;    /* per buffer: a neighbour that can still block the place passed over */
     int32_t *twin;       /* per buffer: the identical one that must lie below; -1: none */
     int32_t *twin_after; /* inverse of twin */
-    int64_t *after_start;/* per buffer, first index in after; NULL without a guide */
-    int32_t *after;      /* buffers that a guide puts right above it */
     int32_t *kind;       /* per buffer: number shared by buffers over the same sections that may be swapped */
     int64_t *rank;       /* per buffer: place in the order of trial, low first */
     int64_t *order;      /* per buffer: its rank at the beginning, by which symmetric ones are told apart */
@@ -92,10 +90,6 @@ int mp_rank_buffers(const mp_instance *in, uint32_t keys, uint32_t seed, int64_t
  * MP_KEY_TOTAL. */
 int mp_prepare_rerank(mp_search *s, uint32_t keys, uint32_t seed, int64_t *budget);
 void mp_rerank_part(mp_search *s, int32_t first, int32_t last);
-
-
-/* Keep the vertical order of the buffers with guide[i] >= 0. Returns MP_OK or MP_NO_MEMORY. */
-int mp_follow_guide(mp_search *s, const int64_t *guide, int64_t *budget);
 
 static inline int has(const mp_search *s, uint32_t technique) { return (s->techniques & technique) != 0; }
 

@@ -47,17 +47,10 @@ static int allocate(mp_search *s, int64_t *budget) {
 
 mp_search *mp_search_create(const mp_instance *in, int64_t capacity, int strategy, uint32_t keys,
                             uint32_t seed, uint32_t techniques) {
-    return mp_search_create_guided(in, capacity, strategy, keys, seed, techniques, NULL);
-}
-
-mp_search *mp_search_create_guided(const mp_instance *in, int64_t capacity, int strategy, uint32_t keys,
-                                   uint32_t seed, uint32_t techniques, const int64_t *guide) {
     mp_search *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->in = in;
     s->capacity = capacity;
-    /* These rules move buffers past others, which a guide forbids. */
-    if (guide != NULL) techniques &= ~(uint32_t)(MP_TECH_ACTIVE | MP_TECH_SYMMETRY | MP_TECH_SWAP);
     s->techniques = techniques;
     s->strategy = strategy;
     s->part_head = -1;
@@ -90,18 +83,15 @@ mp_search *mp_search_create_guided(const mp_instance *in, int64_t capacity, int 
         for (int32_t c = b, above; (above = s->twin_after[c]) >= 0; c = above)
             s->head[above] = align_up(s->head[c] + in->size[c], in->alignment[c]);
     }
-    if (guide != NULL && mp_follow_guide(s, guide, &budget) != MP_OK) {
-        mp_search_destroy(s);
-        return NULL;
-    }
     return s;
 }
 
 void mp_search_destroy(mp_search *s) {
     if (s == NULL) return;
     void *blocks[] = {s->head, s->base, s->limit, s->passed, s->offset, s->witness, s->twin, s->twin_after,
-                      s->kind, s->rank, s->order, s->tie, s->part_items, s->member, s->alive, s->rest, s->first_count, s->slack, s->weight, s->cross,
-                      s->queue, s->queued, s->frames, s->parts, s->log, s->over, s->after, s->after_start};
+                      s->kind, s->rank, s->order, s->tie, s->part_items, s->member, s->alive, s->rest,
+                      s->first_count, s->slack, s->weight, s->cross, s->queue, s->queued, s->frames, s->parts,
+                      s->log, s->over};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; ++i) free(blocks[i]);
     free(s);
 }
