@@ -64,7 +64,7 @@ WRONG = {
     "not_toml": ('kind = "emulated"', 'kind = "emulated', 'kind = "emulated', "not TOML"),
     "unknown_key": ("clock_hz = 168_000_000\nfpu", "clok_hz = 1\nfpu", "clok_hz", "'clok_hz'.*mean 'clock_hz'"),
     "unknown_key_in_second_memory": (
-        "dma = true\nuse = [\"data", "dmaa = true\nuse = [\"data", "dmaa", "'dmaa'.*'dma'"),
+        "dma = true\nretained = true", "dmaa = true\nretained = true", "dmaa", "'dmaa'.*'dma'"),
     "unknown_table": ("[clock]", "[clocks]", "[clocks]", "'clocks'"),
     "missing_key": ("rx_irq = 37\n", "", "[console]", "needs rx_irq"),
     "missing_required_key": ("systick_hz = 168_000_000\n", "", "[clock]", "'systick_hz' is missing"),

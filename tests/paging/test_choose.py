@@ -111,7 +111,8 @@ def test_expert_cost_needs_a_bandwidth_and_its_times_the_counts_of_kernels(tmp_p
     assert cost.times is not None
     assert cost.times.read == cost.in_place_us == pytest.approx(220)
     assert cost.load_us == pytest.approx(220 + cost.times.check)
-    assert cost.times.check == pytest.approx(4000 * 3.3203 * 0.032)
+    # between the counts of 256 and of 4096 bytes in kernels_cmsis/results, 870 and 13,595 instructions
+    assert cost.times.check == pytest.approx(13_280 * 0.032, rel=1e-3)
     blocking = expert_cost(board, model, 4000, parse_flash_model("20M:20us:blocking", 32, board), in_place=False)
     assert blocking == ExpertCost(cost.load_us)
 
