@@ -110,8 +110,9 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 def test_runs_in_parallel_elsewhere_than_on_the_dead_board_and_one_report(
     coordinator: str, m55_build: BuildFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    junit = tmp_path / "all.xml"
-    arguments = ["--coordinator", coordinator, "--runs", "6", "--steps", "6", "--parallel", "5", "--junit", str(junit)]
+    junit, html = tmp_path / "all.xml", tmp_path / "all.html"
+    arguments = ["--coordinator", coordinator, "--runs", "6", "--steps", "6", "--parallel", "5"]
+    arguments += ["--junit", str(junit), "--html", str(html)]
     code, out, err = _run(capsys, str(m55_build.path), *arguments, "--tag", "site=here", "--json")
     data = json.loads(out)["data"]
     assert code == 0, out + err
@@ -122,6 +123,9 @@ def test_runs_in_parallel_elsewhere_than_on_the_dead_board_and_one_report(
     given_up = [attempt for outcome in data["outcomes"] for attempt in outcome["given_up"]]
     assert [attempt["place"] for attempt in given_up] == ["adead"]
     assert "silent" in given_up[0]["error"]
+    page = html.read_text()
+    assert "6 of 6 runs passed" in page
+    assert all(f"<td>{place}</td>" in page for place in {*places, "adead"})
     root = ElementTree.parse(junit).getroot()
     assert root.tag == "testsuites"
     suites = list(root)

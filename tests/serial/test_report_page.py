@@ -12,12 +12,21 @@ from mmoe_embed.golden import Golden
 from mmoe_embed.graph import build_graph
 from mmoe_embed.image import Region
 from mmoe_embed.quantized import load_quantized
-from mmoe_embed.report import render_page
-from mmoe_embed.report.charts import WIDTH, draw_layers, draw_memories, draw_timeline
+from mmoe_embed.report import Run, render_page
+from mmoe_embed.report.charts import (
+    WIDTH,
+    draw_experts,
+    draw_layers,
+    draw_memories,
+    draw_places,
+    draw_ticks,
+    draw_timeline,
+)
 from mmoe_embed.report.page import choose_unit
 from mmoe_embed.runners import connect_board
 from mmoe_embed.validate import Report, draw_prompts, validate_board
 
+RUN = Run("/dev/ttyACM0", "2026-01-02 03:04 UTC", 12.3)
 VOID = {"meta", "rect", "line", "path", "br"}
 
 
@@ -68,7 +77,7 @@ def report(host_build: BuildFolder) -> Report:
 @pytest.mark.gcc
 def test_page_stands_alone_and_shows_every_part(host_build: BuildFolder, report: Report) -> None:
     ops = build_graph(load_quantized(host_build.quantized).config).ops
-    text = render_page(report, load_board(host_build.board), host_build, ops)
+    text = render_page(report, load_board(host_build.board), host_build, ops, RUN)
     page = _Page(text)
     assert page.loads == []
     assert page.scripts == 0
@@ -77,10 +86,13 @@ def test_page_stands_alone_and_shows_every_part(host_build: BuildFolder, report:
     assert page.rects > 2 * len(ops)  # timeline and layers, and the arena
     for word in ("Checks", "Memory", "Arena", "Time of a token", "Cost of each layer", "Kernel self-test"):
         assert word in page.words
+    for word in ("embed", "layer 0", "layer 1", "waiting for pages", "2026-01-02 03:04 UTC, 12 s, at /dev/ttyACM0"):
+        assert word in page.words
+    assert len([word for word in page.words if word in ("signature", "date", "name")]) == 3
     assert "PASS" in page.words
     assert "mmoe_attention_s8" in page.words
     assert "16 steps to warm up, then 5 repeats of the same 16 steps" in " ".join(page.words)
-    assert text == render_page(report, load_board(host_build.board), host_build, ops)
+    assert text == render_page(report, load_board(host_build.board), host_build, ops, RUN)
 
 
 @pytest.mark.gcc
@@ -89,7 +101,7 @@ def test_page_of_a_failure_says_so(host_build: BuildFolder, report: Report) -> N
     wrong = dataclasses.replace(report.kernels[2], crc=1)
     failed = dataclasses.replace(report, checks=(broken,), kernels=(wrong,))
     ops = build_graph(load_quantized(host_build.quantized).config).ops
-    text = render_page(failed, load_board(host_build.board), host_build, ops)
+    text = render_page(failed, load_board(host_build.board), host_build, ops, RUN)
     page = _Page(text)
     assert "FAIL" in page.words
     assert "PASS" not in page.words
@@ -105,6 +117,12 @@ def test_charts_are_to_scale(host_build: BuildFolder) -> None:
     assert len(timeline.segments) == len(ops)
     assert abs(sum(s.width for s in timeline.segments) - WIDTH) < 1
     assert timeline.segments[-1].width == pytest.approx(WIDTH * cost[-1] / sum(cost), abs=0.01)
+    places = draw_places(ops, cost)
+    assert [s.title for s in places] == ["embed", "layer 0", "layer 1", "head"]
+    assert sum(s.width for s in places) == pytest.approx(WIDTH, abs=0.1)
+    assert draw_ticks(400.0, "instructions")[1] == (WIDTH / 4, "100")
+    experts = draw_experts(100.0, 20.0, 5.0, "instructions")
+    assert [s.width for s in experts.segments] == [WIDTH * 0.75, WIDTH * 0.2, WIDTH * 0.05]
     layers = draw_layers(ops, cost, "instructions")
     assert [bar.label for bar in layers] == ["layer 0", "layer 1", "outside"]
     assert max(sum(s.width for s in bar.segments) for bar in layers) == pytest.approx(WIDTH, abs=0.1)

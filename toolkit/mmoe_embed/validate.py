@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmoe_embed.paging.promise import PagingReport, compare_promise
 from mmoe_embed.performance import Performance, measure_performance
 from mmoe_embed.serial.client import MAX_PREFILL, BoardClient
-from mmoe_embed.serial.replies import Identity, KernelTest, LayerStatistics, OpProfile, Statistics, Step
+from mmoe_embed.serial.replies import Event, Identity, KernelTest, LayerStatistics, OpProfile, Statistics, Step
 
 DEFAULT_STEPS = 200
 DEFAULT_PROMPTS = 10
@@ -111,6 +111,7 @@ class Report:
     op_names: tuple[str, ...]
     retries: int
     paging: PagingReport | None
+    timeline: tuple[Event, ...] = ()  # of the last steps, where the build records one
 
     @property
     def ok(self) -> bool:
@@ -259,6 +260,7 @@ def validate_board(
     prefill_check = _check_prefill(client, golden, prompts, comparison)
     text_checks = [*_check_tokenizer(client, texts), *_check_answers(client, texts[:_ANSWERS], answer)]
     performance = measure_performance(client, vocab_size=identity.vocab_size, context=identity.context)
+    timeline = client.timeline() if plan.get("timeline_events") else []
     client.identify()  # a reset in between is noticed here at the latest
     checks = (
         _check_kernels(kernels),
@@ -280,6 +282,7 @@ def validate_board(
         op_names=tuple(op_names),
         retries=client.link.retries,
         paging=compare_promise(plan, statistics, comparison.in_place_uses, identity.tick_hz),
+        timeline=tuple(timeline),
     )
 
 

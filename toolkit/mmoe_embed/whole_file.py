@@ -14,9 +14,14 @@ def partial_file(file: Path) -> Path:
 def write_whole(file: Path, content: bytes) -> None:
     """Write a file at once; when that fails, what was there before is there still and nothing else.
 
+    A device or a pipe (/dev/stdout, /dev/null) is written to: it must not be replaced by a file.
+
     Raises:
         OSError: it names the file.
     """
+    if _is_special(file):
+        file.write_bytes(content)
+        return
     partial = partial_file(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -28,12 +33,18 @@ def write_whole(file: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from None  # a full disk says no name
 
 
+def _is_special(file: Path) -> bool:
+    return file.exists() and not file.is_file() and not file.is_dir()
+
+
 def check_writable(file: Path) -> None:
     """Whether `write_whole` can write a file, found out without it: a file that is there keeps every byte.
 
     Raises:
         OSError: it names the file.
     """
+    if _is_special(file):
+        return
     partial = partial_file(file)
     try:
         if file.is_dir():

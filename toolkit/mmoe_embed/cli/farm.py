@@ -1,5 +1,6 @@
 """`mmoe-embed farm`: many boards behind a labgrid coordinator."""
 
+import datetime
 from pathlib import Path
 
 import rich_click as click
@@ -10,8 +11,9 @@ from mmoe_embed.errors import MismatchError, UsageError
 from mmoe_embed.farm.jobs import Farm, Job, Outcome
 from mmoe_embed.farm.lab import Lab, NoPlaceError
 from mmoe_embed.junit import make_suite, write_suites
+from mmoe_embed.report.farm import render_farm_page
 from mmoe_embed.validate import DEFAULT_STEPS
-from mmoe_embed.whole_file import check_writable
+from mmoe_embed.whole_file import check_writable, write_whole
 
 
 @click.group("farm")
@@ -29,6 +31,7 @@ def command() -> None:
 @click.option("--steps", type=click.IntRange(min=1), default=DEFAULT_STEPS, show_default=True, help="Of each.")
 @click.option("--patience", type=click.FloatRange(min=0), default=600.0, show_default=True, help="Seconds for a board.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write one JUnit XML of all runs to this file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write one page about all runs to this file.")
 def run(
     builds: tuple[Path, ...],
     coordinator: str,
@@ -39,12 +42,13 @@ def run(
     steps: int,
     patience: float,
     junit: Path | None,
+    html: Path | None,
 ) -> Result:
     """Validate BUILDS on the boards of a farm that run them: by tag, in parallel, elsewhere when one is dead."""
-    for build in builds:
-        load_build(build)
-    if junit:
-        check_writable(junit)
+    folders = [load_build(build) for build in builds]
+    for file in filter(None, (junit, html)):
+        check_writable(file)
+    began = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     wanted = dict(_split_tag(tag) for tag in tags)
     jobs = [Job(build, number) for build in builds for number in range(runs)]
     with Lab(coordinator, labgrid_python) as lab, console.status(f"{len(jobs)} runs on {coordinator} ..."):
@@ -53,6 +57,8 @@ def run(
     if junit:
         suites = [make_suite(f"mmoe-embed.farm.{o.job.name}.{o.place or 'none'}", o.report, o.error) for o in outcomes]
         write_suites(junit, suites)
+    if html:
+        write_whole(html, render_farm_page(outcomes, folders, coordinator=coordinator, began=began).encode())
     good = sum(outcome.ok for outcome in outcomes)
     data = {"runs": len(outcomes), "ok": good, "outcomes": [outcome.to_dict() for outcome in outcomes]}
     dead = any(outcome.report is None for outcome in outcomes)

@@ -1,5 +1,7 @@
 """`mmoe-embed validate`: prove on the board that every logit has the golden's bits."""
 
+import datetime
+import time
 from pathlib import Path
 
 import rich_click as click
@@ -13,7 +15,7 @@ from mmoe_embed.golden_board import load_golden
 from mmoe_embed.graph import build_graph
 from mmoe_embed.junit import write_junit
 from mmoe_embed.prompt import describe_long_prompt, load_requests
-from mmoe_embed.report import render_page
+from mmoe_embed.report import Run, render_page
 from mmoe_embed.validate import DEFAULT_PROMPTS, DEFAULT_STEPS, Prompt, Report, draw_prompts, validate_board
 from mmoe_embed.validate_report import count_instructions, render_report
 from mmoe_embed.whole_file import check_writable, write_whole
@@ -42,17 +44,19 @@ def command(
     for file in filter(None, (junit, html)):
         check_writable(file)  # before the board is asked
     suite = f"mmoe-embed.validate.{Path(folder.board).stem}"
+    began, started = datetime.datetime.now(datetime.UTC), time.monotonic()
     try:
         report, golden = _validate(build, port, baud, prompts, steps, seed)
     except ToolkitError as error:
         if junit:
             write_junit(junit, suite, None, error)
         raise
+    run = Run(port or "", f"{began:%Y-%m-%d %H:%M} UTC", time.monotonic() - started)
     if junit:
         write_junit(junit, suite, report)
     board = board_of(folder)
     if html:
-        write_whole(html, render_page(report, board, folder, build_graph(golden.config).ops).encode())
+        write_whole(html, render_page(report, board, folder, build_graph(golden.config).ops, run).encode())
     ticks = report.comparison.ticks
     mean = count_instructions(sum(ticks) / len(ticks), report.identity.tick_hz, board) if ticks else None
     data = report.to_dict() | {"instructions_per_token": mean}

@@ -1,5 +1,5 @@
 """The one-page report of a validation."""
 
-from mmoe_embed.report.page import render_page
+from mmoe_embed.report.page import Run, render_page
 
-__all__ = ["render_page"]
+__all__ = ["Run", "render_page"]

@@ -20,6 +20,7 @@ class Segment:
     width: float
     kind: str  # chooses the colour
     title: str  # shown when the mouse rests on it
+    label: str = ""  # written on it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,34 @@ def draw_timeline(ops: Sequence[Op], cost: Sequence[float], unit: str) -> Bar:
         for op, c in zip(ops, cost, strict=True)
     ]
     return Bar("", f"{total:,.0f} {unit}", _stack(parts, total))
+
+
+def draw_places(ops: Sequence[Op], cost: Sequence[float]) -> tuple[Segment, ...]:
+    """Below `draw_timeline`, on its scale: which layer the operations are of."""
+    groups: list[tuple[str, float]] = []
+    for op, c in zip(ops, cost, strict=True):
+        name = f"layer {op.layer}" if op.layer >= 0 else "embed" if not groups else "head"
+        if groups and groups[-1][0] == name:
+            groups[-1] = (name, groups[-1][1] + c)
+        else:
+            groups.append((name, c))
+    total = sum(cost) or 1.0
+    segments = _stack([("place", c, name) for name, c in groups], total)
+    wide = 9.0 * WIDTH / 100  # narrower ones have no room for their name
+    return tuple(dataclasses.replace(s, label=s.title) if s.width >= wide else s for s in segments)
+
+
+def draw_ticks(total: float, unit: str) -> list[tuple[float, str]]:
+    """(x, what is there) of five marks along a bar that stands for `total`."""
+    return [(WIDTH * i / 4, f"{total * i / 4:,.0f}" + (f" {unit}" if i == 4 else "")) for i in range(5)]
+
+
+def draw_experts(moe: float, check: float, wait: float, unit: str) -> Bar:
+    """What of the experts' share is arithmetic, checksums of pages that were loaded, and waiting for them."""
+    parts = [("experts", max(0.0, moe - check - wait)), ("page checks", check), ("waiting for pages", wait)]
+    total = max(moe, check + wait)
+    named = [(kind, c, f"{kind}: {c:,.0f} {unit}, {100 * c / (total or 1.0):.1f} %") for kind, c in parts]
+    return Bar("experts", "; ".join(title for _, _, title in named), _stack(named, total))
 
 
 def draw_layers(ops: Sequence[Op], cost: Sequence[float], unit: str) -> list[Bar]:
