@@ -9,6 +9,7 @@ in for.
 """
 
 import argparse
+import contextlib
 import os
 import select
 import socket
@@ -40,16 +41,17 @@ runpy.run_path("main.py", run_name="__main__")
 
 def _carry(board: socket.socket, master: int) -> None:
     """Bytes both ways, until one side is closed."""
-    while True:
-        for source in select.select([board, master], [], [])[0]:
-            if source is board:
-                data = board.recv(4096)
-                os.write(master, data)
-            else:
-                data = os.read(master, 4096)
-                board.sendall(data)
-            if not data:
-                return
+    with contextlib.suppress(OSError):
+        while True:
+            for source in select.select([board, master], [], [])[0]:
+                if source is board:
+                    data = board.recv(4096)
+                    os.write(master, data)
+                else:
+                    data = os.read(master, 4096)
+                    board.sendall(data)
+                if not data:
+                    return
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ from mmoe_embed.validate import Report
 from mmoe_embed.validate_report import count_instructions
 
 _DEAREST_SHOWN = 12
-_TIMELINE_STEPS = 2  # of a recorded timeline
+_TIMELINE_STEPS = 1  # of a recorded timeline; between two the board waits for the host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,4 +124,4 @@ def _draw_recorded(report: Report, ops: Sequence[Op], expert_count: int) -> str:
         return ""
     experts = max(1, expert_count // max(1, report.identity.layers))
     spans = build_spans(report.timeline, [op.name for op in ops], experts, _TIMELINE_STEPS)
-    return to_svg(spans, f"the last {_TIMELINE_STEPS} steps")
+    return to_svg(spans, "the last step")
