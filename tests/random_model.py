@@ -17,6 +17,32 @@ _TEXT = [
 ]
 
 
+# What families other than MobileMoE have, in two models that between them have all of it
+OTHER_FAMILIES: dict[str, dict[str, object]] = {
+    "softmax, weighted norms of heads": {
+        "model_type": "qwen3_moe",
+        "router_score": "softmax",
+        "qk_norm": False,
+        "pre_rotary_norm": "head",
+        "tie_word_embeddings": False,
+        "shared_expert_intermediate_size": 0,
+    },
+    "scores as they are, norms over all heads, biases, a gated shared expert": {
+        "model_type": "olmoe",
+        "router_score": "softmax",
+        "norm_topk_prob": False,
+        "routed_scaling_factor": 1.0,
+        "qk_norm": False,
+        "pre_rotary_norm": "width",
+        "attention_bias": True,
+        "shared_expert_gate": True,
+        "rotary_frequencies": [1.0, 0.5, 0.25, 0.2, 0.1, 0.05, 0.01, 0.0],
+        "dense_layers": [0],
+        "dense_intermediate_size": 96,
+    },
+}
+
+
 def small_config(**changes: object) -> ModelConfig:
     """A tiny model that has every part; keyword arguments change single sizes."""
     sizes: dict[str, object] = {

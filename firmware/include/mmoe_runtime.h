@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define MMOE_ABI 4 /* changes whenever an emitted file of an older version must not be built */
+#define MMOE_ABI 5 /* changes whenever an emitted file of an older version must not be built */
 
 /* One expert matrix inside a page: byte offsets from the start of the page (SPEC.md 6). */
 typedef struct {
@@ -26,17 +26,14 @@ typedef struct {
 
 /* The MoE block of one layer. */
 typedef struct mmoe_moe {
-    uint16_t layer;
+    uint16_t layer;        /* number among those that have experts */
     uint16_t hidden;       /* d */
-    uint16_t experts;      /* 0: dense */
-    uint16_t top_k;
     uint16_t expert_width; /* f */
     uint16_t shared_width; /* 0: none */
-    float scaling;
-    const float *router_weight; /* (experts, hidden) */
-    const float *router_bias;   /* (experts) */
+    mmoe_router router;    /* of experts from inputs (hidden); all 0: dense */
     const mmoe_matrix *shared_gate_up, *shared_down; /* NULL when shared_width is 0 */
-    const struct mmoe_moe *next; /* the next layer's, to guess its experts; NULL in the last one */
+    const float *shared_gate; /* (hidden); NULL: the shared expert counts as it is */
+    const struct mmoe_moe *next; /* the next one with experts, to guess its experts; NULL in the last one */
 } mmoe_moe;
 
 #define MMOE_MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -85,7 +82,8 @@ typedef struct {
     uint8_t build_id[32]; /* sha256 over everything that was emitted from */
     uint32_t vocab_size, context;
     uint16_t chunk;                      /* tokens that one pass takes at most, at least 1 */
-    uint16_t layers, hidden, experts, top_k;
+    uint16_t layers;                     /* that have experts; all where the model has none */
+    uint16_t hidden, experts, top_k;
     uint32_t arena_bytes, kv_bytes;      /* kv_bytes: one layer */
     uint32_t logits_offset;              /* float (vocab_size) in the arena, valid after mmoe_step and mmoe_finish */
     uint32_t expert_bytes;               /* one expert; 0 when dense */
@@ -156,6 +154,10 @@ mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, ui
 mmoe_status mmoe_op_quantize(mmoe_runtime *rt, const float *x, uint32_t stride, uint32_t n, mmoe_vector *q);
 /* scratch: MMOE_LINEAR_SCRATCH_BYTES; NULL with a chunk of 1 */
 mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, void *scratch);
+mmoe_status mmoe_op_bias(mmoe_runtime *rt, const float *b, uint32_t n, float *y); /* y (n) += b */
+/* Norms `count` parts of n floats in place, from `offset` on in rows of `stride` floats. */
+mmoe_status mmoe_op_norm_parts(mmoe_runtime *rt, float *x, uint32_t stride, uint32_t offset, uint32_t count, uint32_t n,
+                               const float *w, float eps);
 /* qkv: the heads' outputs take the place of the queries */
 mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, void *scratch);
 mmoe_status mmoe_op_add(mmoe_runtime *rt, const float *x, uint32_t n, float *y);

@@ -12,9 +12,9 @@
 #endif
 #define AT_LEAST_1(n) MMOE_MAX(1, n)
 
-#define EXPERTS (MMOE_MODEL_LAYERS * MMOE_MODEL_EXPERTS)
+#define EXPERTS (MMOE_MODEL_ROUTED_LAYERS * MMOE_MODEL_EXPERTS)
 #define TABLE (MMOE_MODEL_MAPPED ? 0 : EXPERTS)
-#define ROUTES (2 * MMOE_MODEL_LAYERS * MMOE_MODEL_TOP_K)
+#define ROUTES (2 * MMOE_MODEL_ROUTED_LAYERS * MMOE_MODEL_TOP_K)
 
 _Static_assert(MMOE_MODEL_TOP_K <= MMOE_MAX_TOP_K, "more experts a token than the runtime handles");
 _Static_assert(MMOE_MODEL_EXPERT_BYTES % 16 == 0, "expert pages are padded to 16 bytes");
@@ -35,7 +35,7 @@ static uint32_t tokens[MMOE_MODEL_CHUNK];
 static uint8_t routes[AT_LEAST_1(ROUTES)];
 static uint64_t op_ticks[MMOE_MODEL_OPS];
 static uint32_t op_calls[MMOE_MODEL_OPS];
-static mmoe_layer_statistics layer_statistics[MMOE_MODEL_LAYERS];
+static mmoe_layer_statistics layer_statistics[MMOE_MODEL_ROUTED_LAYERS];
 static mmoe_slot slot[AT_LEAST_1(MMOE_MODEL_SLOTS)] OUTLIVES_RESET;
 static uint16_t expert_slot[AT_LEAST_1(EXPERTS)];
 static uint16_t expert_uses[AT_LEAST_1(EXPERTS)];

@@ -18,14 +18,14 @@ typedef struct {
 
 static moe_scratch divide_scratch(const mmoe_moe *moe, uint32_t chunk, uint8_t *scratch) {
     const uint32_t width = MMOE_MAX(moe->expert_width, moe->shared_width), batch = MMOE_MIN(chunk, MMOE_BATCH);
-    const uint32_t choices = chunk * moe->top_k;
+    const uint32_t choices = chunk * moe->router.top_k;
     moe_scratch s = {
         .width = width, .product_bytes = MMOE_PAD(8u * width, 16u), .output_bytes = MMOE_PAD(4u * moe->hidden, 16u)};
     s.router = (float *)(void *)scratch;
-    s.products = scratch + MMOE_PAD(8u * moe->experts, 16u);
+    s.products = scratch + MMOE_PAD(8u * moe->router.experts, 16u);
     s.inner = (mmoe_vector *)(void *)(s.products + batch * s.product_bytes);
     s.outputs = (uint8_t *)mmoe_vector_row(s.inner, width, batch);
-    scratch = s.outputs + MMOE_MAX(moe->top_k, batch) * s.output_bytes;
+    scratch = s.outputs + MMOE_MAX(moe->router.top_k, batch) * s.output_bytes;
     s.gate = (float *)(void *)scratch;
     s.chosen = scratch + 4 * choices;
     s.next = s.chosen + choices;
@@ -74,6 +74,23 @@ static mmoe_status run_shared(const mmoe_moe *moe, const moe_batch *b, const moe
     return status;
 }
 
+/* b->out = Shared(b->in), scaled where there is a gate; on entry b->out holds the normed x that the gate looks at. */
+static mmoe_status run_scaled_shared(const mmoe_moe *moe, moe_batch *b, const moe_scratch *s) {
+    if (!moe->shared_gate) return run_shared(moe, b, s);
+    float gate[MMOE_BATCH], *sums[MMOE_BATCH];
+    for (uint32_t i = 0; i < b->count; i++) {
+        sums[i] = b->out[i];
+        gate[i] = mmoe_gate_f32(sums[i], moe->shared_gate, moe->hidden);
+        b->out[i] = output_row(s, i);
+    }
+    const mmoe_status status = run_shared(moe, b, s);
+    for (uint32_t i = 0; i < b->count && status == MMOE_OK; i++) {
+        memset(sums[i], 0, 4u * moe->hidden);
+        mmoe_accumulate_f32(b->out[i], gate[i], moe->hidden, sums[i]);
+    }
+    return status;
+}
+
 static mmoe_matrix page_matrix(const mmoe_page_matrix *m, const uint8_t *page) {
     return (mmoe_matrix){
         .rows = m->rows,
@@ -111,18 +128,19 @@ static void guess_next(const mmoe_model *model, const mmoe_moe *next, const floa
     uint8_t guessed[MMOE_MAX_TOP_K];
     float gate[MMOE_MAX_TOP_K];
     uint16_t number[MMOE_MAX_TOP_K];
-    mmoe_route_f32(n, next->hidden, next->router_weight, next->router_bias, next->experts, model->prefetch, next->scaling,
-                   guessed, gate, s->router);
-    for (uint32_t k = 0; k < model->prefetch; k++) number[k] = (uint16_t)(next->layer * next->experts + guessed[k]);
+    mmoe_router router = next->router;
+    router.top_k = model->prefetch;
+    mmoe_route_f32(&router, n, next->hidden, guessed, gate, s->router);
+    for (uint32_t k = 0; k < router.top_k; k++) number[k] = (uint16_t)(next->layer * router.experts + guessed[k]);
     mmoe_pager_want_later(number, model->prefetch);
 }
 
 /* The router's bias, more for experts in slots (SPEC.md 7.3): where the router will put score + bias */
 static const float *favour_loaded(const mmoe_model *model, const mmoe_moe *moe, const moe_scratch *s) {
-    float *bias = s->router + moe->experts;
-    for (uint32_t e = 0; e < moe->experts; e++) {
-        bias[e] = moe->router_bias[e];
-        if (mmoe_pager_holds((uint16_t)(moe->layer * moe->experts + e))) bias[e] += model->cache_margin;
+    float *bias = s->router + moe->router.experts;
+    for (uint32_t e = 0; e < moe->router.experts; e++) {
+        bias[e] = moe->router.bias[e];
+        if (mmoe_pager_holds((uint16_t)(moe->layer * moe->router.experts + e))) bias[e] += model->cache_margin;
     }
     return bias;
 }
@@ -130,21 +148,21 @@ static const float *favour_loaded(const mmoe_model *model, const mmoe_moe *moe, 
 /* --- one token: experts that are loaded come first, each of the others while the next one loads ------------------------ */
 
 static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, const moe_scratch *s) {
-    const uint32_t top_k = moe->top_k;
+    const uint32_t top_k = moe->router.top_k;
     uint8_t *chosen = rt->routes + moe->layer * top_k, *hit = chosen + rt->model->layers * top_k;
     float gate[MMOE_MAX_TOP_K], *sum = n;
     uint16_t number[MMOE_MAX_TOP_K]; /* of the chosen experts, in the image */
     if (top_k) {
-        const int favour = rt->decode && rt->model->cache_margin != 0.0f;
-        const float *bias = favour ? favour_loaded(rt->model, moe, s) : moe->router_bias;
-        mmoe_route_f32(n, moe->hidden, moe->router_weight, bias, moe->experts, top_k, moe->scaling, chosen, gate, s->router);
-        for (uint32_t k = 0; k < top_k; k++) number[k] = (uint16_t)(moe->layer * moe->experts + chosen[k]);
+        mmoe_router router = moe->router;
+        if (rt->decode && rt->model->cache_margin != 0.0f) router.bias = favour_loaded(rt->model, moe, s);
+        mmoe_route_f32(&router, n, moe->hidden, chosen, gate, s->router);
+        for (uint32_t k = 0; k < top_k; k++) number[k] = (uint16_t)(moe->layer * router.experts + chosen[k]);
         mmoe_pager_want(number, top_k, hit); /* the first miss loads from here on */
         if (rt->model->prefetch && moe->next) guess_next(rt->model, moe->next, n, s);
     }
     moe_batch b = {.count = 1, .in = {q}, .out = {sum}};
     if (moe->shared_width) {
-        const mmoe_status status = run_shared(moe, &b, s);
+        const mmoe_status status = run_scaled_shared(moe, &b, s);
         if (status != MMOE_OK) return status;
     } else {
         memset(sum, 0, 4u * moe->hidden);
@@ -173,11 +191,10 @@ typedef struct {
 } moe_window;
 
 static void route_tokens(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, const moe_scratch *s, moe_window *w) {
-    const uint32_t top_k = moe->top_k;
+    const uint32_t top_k = moe->router.top_k;
     uint8_t *chosen = s->chosen;
     for (uint32_t row = 0; row < rt->rows; row++, chosen += top_k) {
-        mmoe_route_f32(n + row * moe->hidden, moe->hidden, moe->router_weight, moe->router_bias, moe->experts, top_k,
-                       moe->scaling, chosen, s->gate + row * top_k, s->router);
+        mmoe_route_f32(&moe->router, n + row * moe->hidden, moe->hidden, chosen, s->gate + row * top_k, s->router);
         for (uint32_t k = 0; k < top_k; k++)
             w->used[chosen[k] / 8] = (uint8_t)(w->used[chosen[k] / 8] | 1u << chosen[k] % 8);
         s->next[row] = 0;
@@ -188,18 +205,18 @@ static void route_tokens(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, 
 /* Experts that surely find a slot of this layer together */
 static uint32_t window_size(const mmoe_model *model, const mmoe_moe *moe) {
     const uint16_t *first = model->first_slot;
-    if (model->expert_place || model->slots == 0) return moe->top_k; /* room for one token's is in every plan */
+    if (model->expert_place || model->slots == 0) return moe->router.top_k; /* room for one token's is in every plan */
     const uint32_t slots = first ? first[moe->layer + 1] - first[moe->layer] : model->slots;
     return MMOE_MIN(slots, MMOE_MAX_TOP_K);
 }
 
 /* Asks for the next experts of the layer. */
 static void want_experts(mmoe_runtime *rt, const mmoe_moe *moe, moe_window *w) {
-    const uint32_t first = moe->layer * (uint32_t)moe->experts, top_k = moe->top_k, most = window_size(rt->model, moe);
+    const uint32_t first = moe->layer * (uint32_t)moe->router.experts, top_k = moe->router.top_k, most = window_size(rt->model, moe);
     const uint8_t *last = rt->routes + moe->layer * top_k;
     uint8_t hit[MMOE_MAX_TOP_K], *hit_flag = rt->routes + (rt->model->layers + (uint32_t)moe->layer) * top_k;
     w->count = 0;
-    for (; w->from < moe->experts && w->count < most; w->from++)
+    for (; w->from < moe->router.experts && w->count < most; w->from++)
         if (w->used[w->from / 8] >> w->from % 8 & 1) w->number[w->count++] = (uint16_t)(first + w->from);
     if (w->count) mmoe_pager_want(w->number, w->count, hit);
     for (uint32_t i = 0; i < w->count; i++)
@@ -215,7 +232,7 @@ static mmoe_status run_all(mmoe_runtime *rt, const mmoe_moe *moe, const mmoe_vec
             b.in[b.count] = mmoe_const_vector_row(q, moe->hidden, row);
             b.out[b.count] = sums + row * moe->hidden;
         }
-        const mmoe_status status = run_shared(moe, &b, s);
+        const mmoe_status status = run_scaled_shared(moe, &b, s);
         if (status != MMOE_OK) return status;
     }
     return MMOE_OK;
@@ -224,7 +241,7 @@ static mmoe_status run_all(mmoe_runtime *rt, const mmoe_moe *moe, const mmoe_vec
 /* sums += gate * Expert(q) for the tokens that chose it */
 static mmoe_status run_chosen(mmoe_runtime *rt, const mmoe_moe *moe, uint16_t number, const mmoe_vector *q, float *sums,
                               const moe_scratch *s) {
-    const uint32_t top_k = moe->top_k, hidden = moe->hidden, expert = number - (uint32_t)moe->layer * moe->experts;
+    const uint32_t top_k = moe->router.top_k, hidden = moe->hidden, expert = number - (uint32_t)moe->layer * moe->router.experts;
     for (uint32_t row = 0; row < rt->rows;) {
         moe_batch b = {.count = 0};
         uint32_t rows[MMOE_BATCH];
@@ -249,7 +266,7 @@ static mmoe_status run_chosen(mmoe_runtime *rt, const mmoe_moe *moe, uint16_t nu
 static mmoe_status run_tokens(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, const moe_scratch *s) {
     mmoe_status status = MMOE_OK;
     moe_window w = {.from = 0, .count = 0};
-    if (moe->top_k) {
+    if (moe->router.top_k) {
         route_tokens(rt, moe, n, s, &w);
         want_experts(rt, moe, &w);
     }

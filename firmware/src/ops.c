@@ -34,6 +34,21 @@ mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_ve
     return MMOE_OK;
 }
 
+mmoe_status mmoe_op_bias(mmoe_runtime *rt, const float *b, uint32_t n, float *y) {
+    for (uint32_t row = 0; row < rt->rows; row++) mmoe_add_f32(b, n, y + row * n);
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_op_norm_parts(mmoe_runtime *rt, float *x, uint32_t stride, uint32_t offset, uint32_t count, uint32_t n,
+                               const float *w, float eps) {
+    for (uint32_t row = 0; row < rt->rows; row++, x += stride)
+        for (uint32_t part = 0; part < count; part++) {
+            float *y = x + offset + part * n;
+            mmoe_rmsnorm_f32(y, w, n, eps, y);
+        }
+    return MMOE_OK;
+}
+
 mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, void *scratch) {
     const uint32_t stride = ((uint32_t)a->heads + 2u * a->kv_heads) * a->head_dim;
     for (uint32_t row = 0; row < rt->rows; row++, qkv += stride) {

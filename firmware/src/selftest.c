@@ -92,7 +92,9 @@ static uint32_t test_rotary(uint8_t *scratch) {
 static uint32_t test_route(uint8_t *scratch) {
     float *out = (float *)(void *)scratch, *work = out + WIDTH;
     uint8_t expert[TOP_K];
-    mmoe_route_f32(test_floats, WIDTH / EXPERTS, test_floats, test_floats, EXPERTS, TOP_K, 2.5f, expert, out, work);
+    const mmoe_router router = {
+        .experts = EXPERTS, .top_k = TOP_K, .scaling = 2.5f, .weight = test_floats, .bias = test_floats};
+    mmoe_route_f32(&router, test_floats, WIDTH / EXPERTS, expert, out, work);
     for (uint32_t i = 0; i < TOP_K; i++) out[TOP_K + i] = (float)expert[i];
     return checksum(out, 4 * 2 * TOP_K);
 }

@@ -72,10 +72,21 @@ void mmoe_swiglu_f32(const float *gate_up, uint32_t n, float *h);
 /* y_i = y_i + gate * x_i (two roundings) */
 void mmoe_accumulate_f32(const float *x, float gate, uint32_t n, float *y);
 
-/* Chooses top_k experts, SPEC.md 3.5 step 2.7. x (n) float; weight (experts, n); bias (experts).
- * expert: top_k chosen, rising; gate: their weights. scratch: 2 * experts floats; bias may be its second half. top_k <= 16. */
-void mmoe_route_f32(const float *x, uint32_t n, const float *weight, const float *bias, uint32_t experts, uint32_t top_k,
-                    float scaling, uint8_t *expert, float *gate, float *scratch);
+/* How one layer chooses its experts */
+typedef struct {
+    uint16_t experts, top_k; /* 1 <= top_k <= 16, top_k <= experts <= 255 */
+    uint8_t softmax;         /* scores are 0: sigmoids, 1: a softmax */
+    uint8_t as_scored;       /* 1: the chosen scores are not divided by their sum */
+    float scaling;
+    const float *weight, *bias; /* (experts, n), (experts) */
+} mmoe_router;
+
+/* Chooses top_k experts, SPEC.md 3.5 step 2.7. x (n) float. expert: the chosen, rising; gate: their weights.
+ * scratch: 2 * experts floats; the bias may be its second half. */
+void mmoe_route_f32(const mmoe_router *router, const float *x, uint32_t n, uint8_t *expert, float *gate, float *scratch);
+
+/* sigmoid of the sum of x_i * w_i, SPEC.md 3.5 step 2.8: how much the shared expert counts */
+float mmoe_gate_f32(const float *x, const float *w, uint32_t n);
 
 /* Index of the largest, the lowest among equals. n >= 1 */
 uint32_t mmoe_argmax_f32(const float *x, uint32_t n);

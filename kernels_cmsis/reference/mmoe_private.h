@@ -76,6 +76,9 @@ float mmoe_dot_f32(const float *x, const float *y, uint32_t n);
 /* x = sigmoid(x) of SPEC.md 3.1 */
 void mmoe_sigmoid_f32(float *x, uint32_t n);
 
+/* x_i = exp(x_i - max x) / lanes(exp(x_i - max x)) */
+void mmoe_softmax_f32(float *x, uint32_t n);
+
 /* --- attention --------------------------------------------------------------------------------------------------------- */
 
 /* One key/value head of the cache is two packed INT8 matrices: keys, rows are positions and columns head_dim; then values,

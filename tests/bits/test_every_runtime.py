@@ -151,18 +151,31 @@ def test_aarch64_gives_the_golden_bits(tmp_path: Path) -> None:
 def _configs(draw: st.DrawFn) -> ModelConfig:
     kv_heads = draw(st.integers(1, 3))
     experts = draw(st.integers(0, 9))
+    shared = draw(st.integers(0 if experts else 1, 70))
+    half = draw(st.integers(1, 20))
+    layers = draw(st.integers(1, 3))
+    dense = draw(st.sets(st.integers(0, layers - 1), max_size=layers - 1)) if experts else set()
     return small_config(
         hidden_size=draw(st.integers(1, 70)),
-        num_hidden_layers=draw(st.integers(1, 3)),
+        num_hidden_layers=layers,
+        dense_layers=sorted(dense),
+        dense_intermediate_size=draw(st.integers(1, 90)) if dense else 0,
         num_key_value_heads=kv_heads,
         num_attention_heads=kv_heads * draw(st.integers(1, 3)),
-        head_dim=2 * draw(st.integers(1, 20)),
+        head_dim=2 * half,
         num_experts=experts,
         num_experts_per_tok=draw(st.integers(1, experts)) if experts else 0,
         moe_intermediate_size=draw(st.integers(1, 70)) if experts else 0,
-        shared_expert_intermediate_size=draw(st.integers(0 if experts else 1, 70)),
+        shared_expert_intermediate_size=shared,
         max_position_embeddings=draw(st.integers(8, 40)),
         qk_norm=draw(st.booleans()),
+        tie_word_embeddings=draw(st.booleans()),
+        router_score=draw(st.sampled_from(["sigmoid", "softmax"])),
+        norm_topk_prob=draw(st.booleans()),
+        pre_rotary_norm=draw(st.sampled_from(["none", "head", "width"])),
+        attention_bias=draw(st.booleans()),
+        shared_expert_gate=shared > 0 and draw(st.booleans()),
+        rotary_frequencies=draw(st.sampled_from([[], [0.5 / (i + 1) for i in range(half)]])),
     )
 
 
@@ -177,7 +190,7 @@ _random_models = settings(
 
 def _check_random_model(folder: Path, board: str, config: ModelConfig, scheme: str, seed: int, gain: float) -> None:
     checkpoint = write_checkpoint(folder / "model", config, seed=seed, gain=gain)
-    slots = min(config.num_experts_per_tok + 1, config.num_experts * config.num_hidden_layers) or None
+    slots = min(config.num_experts_per_tok + 1, config.expert_count) or None
     request = BuildRequest(checkpoint, board, folder / "build", scheme, PlanRequest(slots))
     assert_same_bits(compare(build_firmware(request), random_prompts(config, 12, seed)))
 

@@ -31,8 +31,8 @@ REFERENCE(void, mmoe_add_f32, (const float *, uint32_t, float *));
 REFERENCE(void, mmoe_rotary_f32, (float *, const float *, const float *, uint32_t));
 REFERENCE(void, mmoe_swiglu_f32, (const float *, uint32_t, float *));
 REFERENCE(void, mmoe_accumulate_f32, (const float *, float, uint32_t, float *));
-REFERENCE(void, mmoe_route_f32, (const float *, uint32_t, const float *, const float *, uint32_t, uint32_t, float, uint8_t *,
-                                 float *, float *));
+REFERENCE(void, mmoe_route_f32, (const mmoe_router *, const float *, uint32_t, uint8_t *, float *, float *));
+REFERENCE(float, mmoe_gate_f32, (const float *, const float *, uint32_t));
 REFERENCE(uint32_t, mmoe_argmax_f32, (const float *, uint32_t));
 REFERENCE(float, mmoe_exp_f32, (float));
 REFERENCE(float, mmoe_sqrt_f32, (float));
@@ -248,10 +248,12 @@ static void route_f32(void) {
     fill(matrix, n * experts, below(4) ? 0 : below(KINDS - 1));
     fill(z, experts, below(2) ? 0 : 7); /* equal scores too */
     clear(top_k);
-    mmoe_route_f32(x, n, matrix, z, experts, top_k, scaling, chosen_a, y_a, (float *)(void *)scratch);
-    reference_mmoe_route_f32(x, n, matrix, z, experts, top_k, scaling, chosen_b, y_b, (float *)(void *)scratch);
+    const mmoe_router router = {(uint16_t)experts, (uint16_t)top_k, (uint8_t)below(2), (uint8_t)below(2), scaling, matrix, z};
+    mmoe_route_f32(&router, x, n, chosen_a, y_a, (float *)(void *)scratch);
+    reference_mmoe_route_f32(&router, x, n, chosen_b, y_b, (float *)(void *)scratch);
     check(memcmp(chosen_a, chosen_b, top_k) == 0, 0, experts, n);
     check_words(top_k, experts, n);
+    check(mmoe_bits(mmoe_gate_f32(x, matrix, n)) == mmoe_bits(reference_mmoe_gate_f32(x, matrix, n)), 1, experts, n);
 }
 static void argmax_f32(void) {
     uint32_t n = some_size(MAX_N);

@@ -54,9 +54,11 @@ static void elementwise(uint32_t n) {
 }
 
 static void route(uint32_t experts, uint32_t n) {
-    uint32_t top_k = experts < 3 ? experts : 3;
-    mmoe_route_f32(floats(n), n, floats(experts * n), floats(experts), experts, top_k, 1.0f, buffer(top_k, 1), floats(top_k),
-                   floats(2 * experts));
+    mmoe_router router = {.experts = (uint16_t)experts, .top_k = (uint16_t)(experts < 3 ? experts : 3), .scaling = 1.0f};
+    const float *x = floats(n);
+    router.weight = floats(experts * n), router.bias = floats(experts), router.softmax = n % 2;
+    mmoe_route_f32(&router, x, n, buffer(router.top_k, 1), floats(router.top_k), floats(2 * experts));
+    (void)mmoe_gate_f32(x, router.weight, n);
 }
 
 static void attention(uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t context) {

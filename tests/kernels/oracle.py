@@ -63,15 +63,26 @@ def swiglu(gate_up):
     return (g / (F(1) + exp(-g))) * u
 
 
-def route(x, weight, bias, top_k, scaling):
+def sigmoid(x):
+    """SPEC.md 3.1."""
+    return F(F(1) / F(F(1) + exp(-x)))
+
+
+def route(x, weight, bias, top_k, scaling, softmax=False, normalize=True):
     """SPEC.md 3.5 step 2.7: (experts rising, gates)."""
-    score = np.array([F(F(1) / F(F(1) + exp(-lanes(x * row)))) for row in weight], F)
+    sums = [lanes(x * row) for row in weight]
+    if softmax:
+        e = [exp(F(z - max(sums))) for z in sums]
+        score = np.array([F(value / lanes(np.array(e, F))) for value in e], F)
+    else:
+        score = np.array([sigmoid(z) for z in sums], F)
     biased = score + bias
     chosen = sorted(sorted(range(len(score)), key=lambda e: (-biased[e], e))[:top_k])
     total = F(0)
     for e in chosen:
         total = F(total + score[e])
-    return chosen, np.array([F(F(score[e] / total) * F(scaling)) for e in chosen], F)
+    shares = [F(score[e] / total) if normalize else score[e] for e in chosen]
+    return chosen, np.array([F(share * F(scaling)) for share in shares], F)
 
 
 def rotate(x, cosine, sine):

@@ -27,6 +27,15 @@ class Matrix(ctypes.Structure):
     )  # fmt: skip
 
 
+class Router(ctypes.Structure):
+    """mmoe_router"""
+
+    _fields_ = (
+        ("experts", ctypes.c_uint16), ("top_k", ctypes.c_uint16), ("softmax", ctypes.c_uint8), ("as_scored", ctypes.c_uint8),
+        ("scaling", ctypes.c_float), ("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p),
+    )  # fmt: skip
+
+
 class AttentionShape(ctypes.Structure):
     """mmoe_attention"""
 
@@ -46,7 +55,7 @@ def kernels(request, tmp_path_factory):
         check=True,
     )  # fmt: skip
     loaded = ctypes.CDLL(str(library))
-    for name in ("mmoe_exp_f32", "mmoe_sqrt_f32", "mmoe_rms_f32"):
+    for name in ("mmoe_exp_f32", "mmoe_sqrt_f32", "mmoe_rms_f32", "mmoe_gate_f32"):
         getattr(loaded, name).restype = ctypes.c_float
     return loaded
 
@@ -218,8 +227,8 @@ def test_exp_over_its_range(kernels):
 
 
 @FEW
-@given(st.integers(1, 40), st.integers(1, 100), st.integers(1, 16), st.integers(0, 2**32))
-def test_route_random(kernels, experts, n, top_k, seed):
+@given(st.integers(1, 40), st.integers(1, 100), st.integers(1, 16), st.booleans(), st.booleans(), st.integers(0, 2**32))
+def test_route_random(kernels, experts, n, top_k, softmax, as_scored, seed):
     rng, top_k = np.random.default_rng(seed), min(top_k, experts)
     x, weight = floats(rng, n, "ordinary"), (floats(rng, experts * n, "ordinary") * F(0.1)).reshape(experts, n)
     bias = floats(rng, experts, "ordinary") * F(0.1)
@@ -227,11 +236,12 @@ def test_route_random(kernels, experts, n, top_k, seed):
         weight[:], bias[:] = weight[0], 0
     chosen, gate, scratch = aligned(16, np.uint8), aligned(16), aligned(2 * experts)
     arrays = [aligned_copy(v) for v in (x, weight, bias)]
-    kernels.mmoe_route_f32(at(arrays[0]), n, at(arrays[1]), at(arrays[2]), experts, top_k, ctypes.c_float(2.5),
-                           at(chosen), at(gate), at(scratch))  # fmt: skip
-    expected, gates = oracle.route(x, weight, bias, top_k, 2.5)
+    router = Router(experts, top_k, softmax, as_scored, 2.5, arrays[1].ctypes.data, arrays[2].ctypes.data)
+    kernels.mmoe_route_f32(ctypes.byref(router), at(arrays[0]), n, at(chosen), at(gate), at(scratch))
+    expected, gates = oracle.route(x, weight, bias, top_k, 2.5, softmax, not as_scored)
     assert chosen[:top_k].tolist() == expected
     same_bits(gate[:top_k], gates)
+    same_bits(kernels.mmoe_gate_f32(at(arrays[0]), at(arrays[1]), n), oracle.sigmoid(oracle.lanes(x * weight[0])))
 
 
 @settings(FEW, max_examples=8)

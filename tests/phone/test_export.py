@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from random_model import small_config, write_checkpoint
+from random_model import OTHER_FAMILIES, small_config, write_checkpoint
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import group
@@ -27,6 +27,7 @@ MODELS = {
     "ragged": {"vocab_size": 301, "hidden_size": 36, "moe_intermediate_size": 20, "qk_norm": True},
     "no_shared": {"shared_expert_intermediate_size": 0, "num_experts_per_tok": 3},
     "dense": {"num_experts": 0, "num_experts_per_tok": 0},
+    **OTHER_FAMILIES,
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (the train extra)")
 
-from random_model import small_config, write_checkpoint
+from random_model import OTHER_FAMILIES, small_config, write_checkpoint
 
 from mmoe_embed.checkpoint import load_checkpoint, tensor_shapes
 from mmoe_embed.config import ModelConfig
@@ -24,6 +24,7 @@ SHAPES = {
     "every expert chosen": {"num_experts": 3, "num_experts_per_tok": 3},
     "no head norm, as many keys as queries": {"qk_norm": False, "num_key_value_heads": 2},
     "odd sizes": {"hidden_size": 45, "moe_intermediate_size": 7, "shared_expert_intermediate_size": 33, "head_dim": 6},
+    **OTHER_FAMILIES,
 }
 
 
@@ -57,8 +58,9 @@ def test_forward_agrees_with_the_golden(tmp_path: Path, changes: dict[str, objec
         assert _relative_error(_run_torch(folder, scheme, tokens), exact) < agreement
 
 
-def test_state_dict_has_the_checkpoints_names_and_shapes() -> None:
-    config = small_config()
+@pytest.mark.parametrize("changes", [{}, *OTHER_FAMILIES.values()])
+def test_state_dict_has_the_checkpoints_names_and_shapes(changes: dict[str, object]) -> None:
+    config = small_config(**changes)
     found = {name: tuple(t.shape) for name, t in MoeModel(config).state_dict().items()}
     assert found == tensor_shapes(config)
 

@@ -33,6 +33,7 @@ from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
 from mmoe_embed.stack import bound_stack
 from mmoe_embed.storage import write_flash
+from mmoe_embed.tokens import build_tables
 from mmoe_embed.toolchain import Toolchain, find_toolchain, is_microcontroller
 
 STACK_MARGIN = 512  # interrupt frames with the FPU's registers, twice nested, and the reset handler
@@ -79,6 +80,7 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
     _check_folder(request, asked)
     say(f"checkpoint {request.checkpoint}")
     checkpoint = load_checkpoint(request.checkpoint)
+    build_tables(checkpoint.tokenizer, checkpoint.config.vocab_size)  # what a board cannot have is said before all else
     inputs = _identify_inputs(request, checkpoint, board, toolchain)
     if (unchanged := _reuse_build(request, inputs)) is not None:
         say("nothing has changed since this folder was built")

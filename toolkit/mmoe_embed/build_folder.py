@@ -54,7 +54,8 @@ class BuildFolder:
 
 def file_sha256(file: Path) -> str:
     """sha256 of a file, in hex."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -2,51 +2,87 @@
 
 import dataclasses
 import hashlib
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from mmoe_embed.config import (
     GenerationConfig,
     ModelConfig,
     load_config,
     parse_generation,
-    parse_json,
     read_bytes,
 )
 from mmoe_embed.errors import ToolkitError
-from mmoe_embed.tokens import build_tables
+from mmoe_embed.tensors import TensorFile, widen
+from mmoe_embed.tokens import Tokens
 
 Floats = NDArray[np.float32]
-_DTYPES = ("F32", "F16", "BF16")
+DTYPES = ("F32", "F16", "BF16")
 WEIGHT_LIMIT = 2.0**40  # magnitude: with it no sum of SPEC.md 3 can overflow unseen
+
+
+class CheckpointTensors(Mapping[str, Floats]):
+    """Tensors of a file as float32, each read anew when it is asked for, and nothing kept.
+
+    Args:
+        file: holds these tensors and no others.
+        shapes: of `tensor_shapes`.
+
+    Raises:
+        ToolkitError: the file is missing, unreadable or not safetensors; a tensor is missing, unexpected, or of the
+            wrong shape or type; when one is read: it holds a value that is not finite or too large.
+    """
+
+    def __init__(self, file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._file = TensorFile(file)
+        _check_kinds(self._file, shapes)
+
+    def __getitem__(self, name: str) -> Floats:
+        return self.part(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.kinds)
+
+    def __len__(self) -> int:
+        return len(self._file.kinds)
+
+    def part(self, name: str, index: int | None = None) -> Floats:
+        """One entry of a tensor's first axis, without reading the others; all of it for None."""
+        array = self._file.array(name)
+        values = widen(array if index is None else array[index], self._file.kinds[name].dtype)
+        # NaN is a largest and a smallest one, and neither below nor above anything
+        if not (values.max(initial=0) < WEIGHT_LIMIT and values.min(initial=0) > -WEIGHT_LIMIT):
+            place = tuple(int(i) for i in np.argwhere(~(np.abs(values) < WEIGHT_LIMIT))[0])
+            raise ToolkitError(
+                f"tensor {name} holds {values[place]} at {place if index is None else (index, *place)}; "
+                "the limit is 2^40 in magnitude",
+                at=str(self._file.file),
+                try_="train again or drop the run",
+            )
+        return values
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A float model in memory, every tensor float32."""
+    """A float model; its tensors lie in their file."""
 
     config: ModelConfig
     generation: GenerationConfig
     tokenizer: str  # tokenizer.json
-    tensors: Mapping[str, Floats]
+    tensors: CheckpointTensors
     sha256: str  # of model.safetensors
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a checkpoint and its shape, SPEC.md 1."""
-    d, f, s, experts = (
-        config.hidden_size,
-        config.moe_intermediate_size,
-        config.shared_expert_intermediate_size,
-        config.num_experts,
-    )
-    queries, keys = config.attention_width, config.num_key_value_heads * config.head_dim
+    d, f, experts = config.hidden_size, config.moe_intermediate_size, config.num_experts
+    queries, keys = config.attention_width, config.key_width
     shapes: dict[str, tuple[int, ...]] = {"embed_tokens.weight": (config.vocab_size, d), "norm.weight": (d,)}
+    if not config.tie_word_embeddings:
+        shapes["lm_head.weight"] = (config.vocab_size, d)
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         shapes |= {
@@ -57,7 +93,12 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             at + "attn.v_proj.weight": (keys, d),
             at + "attn.o_proj.weight": (d, queries),
         }
-        if experts:
+        if config.attention_bias:
+            shapes |= {at + f"attn.{x}_proj.bias": (keys if x != "q" else queries,) for x in "qkv"}
+        if config.pre_rotary_norm != "none":
+            shapes[at + "attn.q_norm.weight"] = (config.query_norm_size,)
+            shapes[at + "attn.k_norm.weight"] = (config.key_norm_size,)
+        if config.experts_of(layer):
             shapes |= {
                 at + "moe.router.weight": (experts, d),
                 at + "moe.router.bias": (experts,),
@@ -65,12 +106,14 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
                 at + "moe.experts.up_proj": (experts, f, d),
                 at + "moe.experts.down_proj": (experts, d, f),
             }
-        if s:
+        if s := config.shared_width(layer):
             shapes |= {
                 at + "moe.shared.gate_proj.weight": (s, d),
                 at + "moe.shared.up_proj.weight": (s, d),
                 at + "moe.shared.down_proj.weight": (d, s),
             }
+        if config.shared_expert_gate and layer not in config.dense_layers:
+            shapes[at + "moe.shared_gate.weight"] = (1, d)
     return shapes
 
 
@@ -92,18 +135,18 @@ def checkpoint_folder(path: Path) -> Path:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Load and check a checkpoint folder.
+    """Open and check a checkpoint folder; its tensors are read when they are asked for.
 
     Raises:
         ToolkitError: a file is missing, unreadable or not safetensors; a tensor is missing, unexpected, of the wrong
-            shape or type, or holds a value that is not finite or too large; the tokenizer does not fit the model.
+            shape or type; the tokenizer cannot be read.
     """
     folder = checkpoint_folder(path)
     config = load_config(folder)
     generation_file = folder / "generation_config.json"
     generation = parse_generation(read_bytes(generation_file), config, str(generation_file))
     tokenizer = read_bytes(folder / "tokenizer.json").decode("utf-8", "replace")
-    _check_tokenizer(tokenizer, config, str(folder / "tokenizer.json"))
+    Tokens(tokenizer)
     weights = folder / "model.safetensors"
     if not weights.exists():
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl"))
@@ -113,75 +156,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
             else "save the state dict with safetensors.torch.save_file"
         )
         raise ToolkitError(f"no file model.safetensors in {folder}", at=str(weights), try_=hint)
-    tensors = _read_tensors(weights, tensor_shapes(config))
-    return Checkpoint(config, generation, tokenizer, tensors, hashlib.sha256(weights.read_bytes()).hexdigest())
+    tensors = CheckpointTensors(weights, tensor_shapes(config))
+    with weights.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Checkpoint(config, generation, tokenizer, tensors, sha256)
 
 
-def _check_tokenizer(text: str, config: ModelConfig, at: str) -> None:
-    parse_json(text.encode(), at)
-    build_tables(text, config.vocab_size)
-
-
-def _read_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
-    _refuse_pickle(file)
-    try:
-        with safe_open(file, framework="numpy") as archive:
-            names = set(archive.keys())
-            if missing := sorted(shapes.keys() - names):
-                raise ToolkitError(
-                    f"tensor {missing[0]} is missing ({len(missing)} in all)",
-                    at=str(file),
-                    try_="compare config.json with the model that was trained",
-                )
-            if extra := sorted(names - shapes.keys()):
-                raise ToolkitError(
-                    f"unexpected tensor {extra[0]} ({len(extra)} in all)",
-                    at=str(file),
-                    try_="compare config.json with the model that was trained, or delete the tensor",
-                )
-            tensors = {}
-            for name, shape in shapes.items():
-                view = archive.get_slice(name)
-                found = tuple(view.get_shape())
-                if found != shape:
-                    raise ToolkitError(f"tensor {name} has shape {found}, config.json asks for {shape}", at=str(file))
-                if view.get_dtype() not in _DTYPES:
-                    raise ToolkitError(
-                        f"tensor {name} is {view.get_dtype()}; supported: {', '.join(_DTYPES)}", at=str(file)
-                    )
-                tensors[name] = _as_float32(archive, file, name, view.get_dtype(), shape)
-    except SafetensorError as error:
-        raise ToolkitError(f"not a safetensors file, or a damaged one: {error}", at=str(file)) from None
-    for name, tensor in tensors.items():
-        usable = np.abs(tensor) < WEIGHT_LIMIT  # NaN is not below anything
-        if not usable.all():
-            place = tuple(int(i) for i in np.argwhere(~usable)[0])
-            raise ToolkitError(
-                f"tensor {name} holds {tensor[place]} at {place}; the limit is 2^40 in magnitude",
-                at=str(file),
-                try_="train again or drop the run",
-            )
-    return tensors
-
-
-def _as_float32(archive: safe_open, file: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Floats:
-    if dtype != "BF16":
-        return np.asarray(archive.get_tensor(name), dtype=np.float32)  # type: ignore[no-untyped-call]
-    # numpy has no bfloat16: take the bytes and widen them, a bfloat16 is the upper half of a float32
-    with file.open("rb") as stream:
-        header_bytes = struct.unpack("<Q", stream.read(8))[0]
-        begin, end = parse_json(stream.read(header_bytes), str(file))[name]["data_offsets"]
-        stream.seek(8 + header_bytes + begin)
-        halves = np.frombuffer(stream.read(end - begin), dtype="<u2")
-    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(shape)
-
-
-def _refuse_pickle(file: Path) -> None:
-    with file.open("rb") as stream:
-        start = stream.read(4)
-    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+def _check_kinds(file: TensorFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    at = str(file.file)
+    if missing := sorted(shapes.keys() - file.kinds.keys()):
         raise ToolkitError(
-            "this is a pickle or a PyTorch archive under another name; only safetensors is loaded",
-            at=str(file),
-            try_="a pickle can run code when loaded: convert it with safetensors.torch.save_file",
+            f"tensor {missing[0]} is missing ({len(missing)} in all)",
+            at=at,
+            try_="compare config.json with the model that was trained",
         )
+    if extra := sorted(file.kinds.keys() - shapes.keys()):
+        raise ToolkitError(
+            f"unexpected tensor {extra[0]} ({len(extra)} in all)",
+            at=at,
+            try_="compare config.json with the model that was trained, or delete the tensor",
+        )
+    for name, shape in shapes.items():
+        kind = file.kinds[name]
+        if kind.shape != shape:
+            raise ToolkitError(f"tensor {name} has shape {kind.shape}, config.json asks for {shape}", at=at)
+        if kind.dtype not in DTYPES:
+            raise ToolkitError(f"tensor {name} is {kind.dtype}; supported: {', '.join(DTYPES)}", at=at)

@@ -1,8 +1,11 @@
 """The shape of a model: config.json and generation_config.json (SPEC.md 1)."""
 
+import functools
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -13,7 +16,6 @@ MAX_ROWS = 1 << 20
 MAX_CONTEXT = 8192
 MAX_EXPERTS = 255
 MAX_TOP_K = 16
-MAX_VOCABULARY = 0xFFFF  # token ids are 16 bits in the emitted tables
 MAX_LAYERS = 255
 MAX_HEADS = 255
 MAX_HEAD_DIM = 512
@@ -23,12 +25,12 @@ _FRAMING = "shorten prefix_tokens and suffix_tokens, or raise max_position_embed
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Sizes and constants of a MobileMoE-shaped model; names as in config.json.
+    """Sizes and constants of a model; names as in config.json, and every default is MobileMoE's.
 
     `num_experts` 0 (with a shared expert) is a dense model; `shared_expert_intermediate_size` 0 means no shared expert.
     """
 
-    model_type: Literal["mobilemoe"] = "mobilemoe"
+    model_type: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_]+$")] = "mobilemoe"
     vocab_size: int
     hidden_size: int
     num_hidden_layers: int
@@ -44,7 +46,16 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     routed_scaling_factor: float = 2.5
     max_position_embeddings: int
     qk_norm: bool = True
-    tie_word_embeddings: Literal[True] = True
+    tie_word_embeddings: bool = True
+    # where other families differ (SPEC.md 1, second table)
+    router_score: Literal["sigmoid", "softmax"] = "sigmoid"
+    norm_topk_prob: bool = True
+    pre_rotary_norm: Literal["none", "head", "width"] = "none"
+    attention_bias: bool = False
+    shared_expert_gate: bool = False
+    rotary_frequencies: list[float] = []
+    dense_layers: list[int] = []
+    dense_intermediate_size: int = 0
 
     @property
     def qkv_rows(self) -> int:
@@ -56,9 +67,56 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """Width of all query heads together."""
         return self.num_attention_heads * self.head_dim
 
+    @property
+    def key_width(self) -> int:
+        """Width of all key heads together, and of all value heads."""
+        return self.num_key_value_heads * self.head_dim
+
+    @property
+    def routed_layers(self) -> tuple[int, ...]:
+        """Layers that have experts where the model has any; what is said of experts counts these alone."""
+        return tuple(layer for layer in range(self.num_hidden_layers) if layer not in self.dense_layers)
+
+    @property
+    def expert_count(self) -> int:
+        """Experts of the whole model."""
+        return len(self.routed_layers) * self.num_experts
+
+    def experts_of(self, layer: int) -> int:
+        """Experts of one layer; 0: it has no router either."""
+        return 0 if layer in self.dense_layers else self.num_experts
+
+    def shared_width(self, layer: int) -> int:
+        """Width of a layer's FFN that every token goes through; 0 for none."""
+        return self.dense_intermediate_size if layer in self.dense_layers else self.shared_expert_intermediate_size
+
+    @property
+    def query_norm_size(self) -> int:
+        """Queries that are normed together before rotary; 0 for none."""
+        return {"none": 0, "head": self.head_dim, "width": self.attention_width}[self.pre_rotary_norm]
+
+    @property
+    def key_norm_size(self) -> int:
+        """Keys that are normed together before rotary; 0 for none."""
+        return {"none": 0, "head": self.head_dim, "width": self.key_width}[self.pre_rotary_norm]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object of config.json: keys that MobileMoE has no use for are there only where they differ from it."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        defaults = _family_defaults()
+        return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+
     def to_json(self) -> str:
         """The config.json text, one key a line."""
-        return json.dumps(msgspec.to_builtins(self), indent=2) + "\n"
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+@functools.cache
+def _family_defaults() -> dict[str, Any]:
+    """Keys of SPEC.md 1's second table and their defaults."""
+    fields = msgspec.structs.fields(ModelConfig)
+    first = [field.name for field in fields].index("tie_word_embeddings") + 1
+    return {f.name: f.default_factory() if f.default is msgspec.NODEFAULT else f.default for f in fields[first:]}
 
 
 class GenerationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -154,7 +212,7 @@ def _check_config(config: ModelConfig, at: str) -> None:
             raise ToolkitError(message, at=at, try_=try_)
 
     ranges: dict[str, tuple[int, int]] = {
-        "vocab_size": (2, MAX_VOCABULARY),
+        "vocab_size": (2, MAX_ROWS),
         "hidden_size": (1, MAX_COLUMNS),
         "num_hidden_layers": (1, MAX_LAYERS),
         "num_attention_heads": (1, MAX_HEADS),
@@ -181,7 +239,7 @@ def _check_config(config: ModelConfig, at: str) -> None:
     if experts:
         message = f"num_experts_per_tok must be 1..num_experts = {experts}, is {top_k}"
         require(1 <= top_k <= experts, message, "the number it was trained with")
-        routes = config.num_hidden_layers * top_k
+        routes = len(config.routed_layers) * top_k
         require(
             routes <= MAX_ROUTES,
             f"layers x experts a token are {routes}, at most {MAX_ROUTES}",
@@ -199,10 +257,37 @@ def _check_config(config: ModelConfig, at: str) -> None:
             "a model without experts needs a shared expert",
             "shared_expert_intermediate_size: the width of its feed-forward layers",
         )
+    _check_family(config, require)
     least, limit = _CONSTANTS
     for name in ("rope_theta", "rms_norm_eps", "routed_scaling_factor"):
         value = getattr(config, name)
         require(least <= value < limit, f"{name} must be {least}..{limit}, is {value}", "the value it was trained with")
+
+
+def _check_family(config: ModelConfig, require: Callable[[bool, str, str], None]) -> None:
+    """SPEC.md 1's second table."""
+    shared = config.shared_expert_intermediate_size
+    require(not config.shared_expert_gate or shared > 0, "shared_expert_gate needs a shared expert", "false")
+    count, half = len(config.rotary_frequencies), config.head_dim // 2
+    require(count in (0, half), f"rotary_frequencies must be head_dim / 2 = {half} numbers, are {count}", "[]")
+    for frequency in config.rotary_frequencies:
+        require(0 <= frequency <= math.pi, f"rotary_frequencies must be 0..pi, one is {frequency}", "[]")
+    layers, width = config.dense_layers, config.dense_intermediate_size
+    if not layers:
+        require(width == 0, f"dense_intermediate_size must be 0 without dense_layers, is {width}", "0")
+        return
+    require(config.num_experts > 0, "dense_layers must be empty where num_experts is 0: all are dense then", "[]")
+    require(
+        layers == sorted(set(layers)) and layers[0] >= 0 and layers[-1] < config.num_hidden_layers,
+        f"dense_layers must be rising and within 0..{config.num_hidden_layers - 1}, are {layers}",
+        "numbers of layers, from 0",
+    )
+    require(len(config.routed_layers) > 0, "dense_layers are all layers", "num_experts 0 is a dense model")
+    require(
+        1 <= width <= MAX_COLUMNS,
+        f"dense_intermediate_size must be 1..{MAX_COLUMNS} with dense_layers, is {width}",
+        "the width of the layers that have no experts",
+    )
 
 
 def parse_json(text: bytes, at: str) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def pack_expert(model: Quantized, layer: int, expert: int) -> tuple[bytes, Exper
 
 def expert_page(model: Quantized) -> ExpertPage | None:
     """The layout of every expert; None for a dense model."""
-    return pack_expert(model, 0, 0)[1] if model.config.num_experts else None
+    return pack_expert(model, model.config.routed_layers[0], 0)[1] if model.config.num_experts else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,9 +175,7 @@ def build_image(
     """
     config = model.config
     pages = [
-        pack_expert(model, layer, expert)[0]
-        for layer in range(config.num_hidden_layers)
-        for expert in range(config.num_experts)
+        pack_expert(model, layer, expert)[0] for layer in config.routed_layers for expert in range(config.num_experts)
     ]
     layout = ImageLayout(len(pages), len(pages[0]), alignment, spare_pages)
     header = struct.pack(

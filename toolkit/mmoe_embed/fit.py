@@ -124,7 +124,7 @@ def count_reads(model: Quantized, plan: BoardPlan) -> float:
         return plan.promise.misses_per_token
     if plan.expert_mode != "paged":
         return 0
-    return model.config.num_hidden_layers * model.config.num_experts_per_tok
+    return len(model.config.routed_layers) * model.config.num_experts_per_tok
 
 
 def _stall_us(board: Board, plan: BoardPlan, reads: float) -> float | None:

@@ -134,8 +134,8 @@ class Golden:
 
     Attributes:
         position: tokens taken so far.
-        routes: uint8 (layers, top_k), the experts of the last step in rising order.
-        gates: float32 (layers, top_k), what each of them counts.
+        routes: uint8 (layers that have experts, top_k), the experts of the last step in rising order.
+        gates: float32 of the same shape, what each of them counts.
         slots: what the board's slots hold, where decode steps favour it (SPEC.md 7.3); None where they do not. They
             outlast a sequence.
     """
@@ -156,9 +156,9 @@ class Golden:
         c = self.config
         cache = (c.num_hidden_layers, c.max_position_embeddings, c.num_key_value_heads, c.head_dim)
         self.position = 0
-        self.routes = np.zeros((c.num_hidden_layers, c.num_experts_per_tok), np.uint8)
+        self.routes = np.zeros((len(c.routed_layers), c.num_experts_per_tok), np.uint8)
         self.gates = np.zeros(self.routes.shape, np.float32)
-        self._router_inputs = np.zeros((c.num_hidden_layers, c.hidden_size), np.float32)
+        self._router_inputs = np.zeros((len(c.routed_layers), c.hidden_size), np.float32)
         self._keys, self._values = np.zeros(cache, np.int8), np.zeros(cache, np.int8)
         self._key_scales, self._value_scales = np.zeros(cache[:3], np.float32), np.zeros(cache[:3], np.float32)
 
@@ -202,10 +202,14 @@ class Golden:
             for layer in range(self.config.num_hidden_layers):
                 at = f"layers.{layer}."
                 normed = quantize(rms_norm(x, self._eps, floats[at + "attn_norm"]))
-                heads = self._attend(layer, self._products[at + "qkv"](normed))
+                qkv = self._products[at + "qkv"](normed)
+                if self.config.attention_bias:
+                    qkv = qkv + floats[at + "qkv_bias"]
+                heads = self._attend(layer, qkv)
                 x = x + self._products[at + "o"](quantize(heads))
                 x = x + self._mix_experts(layer, rms_norm(x, self._eps, floats[at + "moe_norm"]), slots)
-            logits = self._products["embed"](quantize(rms_norm(x, self._eps, floats["norm"])))
+            head = self._products["embed" if self.config.tie_word_embeddings else "head"]
+            logits = head(quantize(rms_norm(x, self._eps, floats["norm"])))
         self.position += 1
         return logits
 
@@ -213,6 +217,8 @@ class Golden:
         c, p = self.config, self.position
         heads, kv_heads, size = c.num_attention_heads, c.num_key_value_heads, c.head_dim
         q, k, v = np.split(qkv.reshape(-1, size), [heads, heads + kv_heads])
+        if c.pre_rotary_norm != "none":
+            q, k = (self._norm_heads(t, self.model.floats[f"layers.{layer}.{x}_norm"]) for t, x in ((q, "q"), (k, "k")))
         q_int, q_scale = quantize(self._rotate(q))
         self._keys[layer, p], self._key_scales[layer, p] = quantize(self._rotate(k))
         self._values[layer, p], self._value_scales[layer, p] = quantize(v)
@@ -235,6 +241,11 @@ class Golden:
             out[head] = (b.astype(np.float64) @ values).astype(np.float32) * ((largest / most) / total)
         return out.reshape(-1)
 
+    def _norm_heads(self, heads: Floats, weight: Floats) -> Floats:
+        """Heads (n, size), normed with weights of one head or of all of them."""
+        together = heads.reshape(-1, len(weight))
+        return rms_norm(together, self._eps, weight).reshape(heads.shape)
+
     def _rotate(self, x: Floats) -> Floats:
         half = self.config.head_dim // 2
         cosine, sine = (self.model.floats["rotary." + t][self.position] for t in ("cos", "sin"))
@@ -246,38 +257,49 @@ class Golden:
         c, at = self.config, f"layers.{layer}."
         x = quantize(normed)
         out = np.zeros(c.hidden_size, np.float32)
-        if c.shared_expert_intermediate_size:
-            out = self._feed_forward(at + "shared.", x)
-        if c.num_experts:
-            self._router_inputs[layer] = normed
+        if c.shared_width(layer):
+            shared = self._feed_forward(at + "shared.", x)
+            if c.shared_expert_gate and layer not in c.dense_layers:
+                out = out + sigmoid(sum_lanes(normed * self.model.floats[at + "shared_gate"])) * shared
+            else:
+                out = shared
+        if c.experts_of(layer):
+            routed = c.routed_layers.index(layer)
+            self._router_inputs[routed] = normed
             score, bias = self._score_experts(layer, normed)
             if slots:
-                bias = np.where(slots.held(layer), bias + slots.margin, bias)
+                bias = np.where(slots.held(routed), bias + slots.margin, bias)
             chosen = np.sort(np.argsort(-(score + bias), kind="stable")[: c.num_experts_per_tok])
-            self.routes[layer] = chosen
+            self.routes[routed] = chosen
             if slots:
-                slots.use_chosen(layer, chosen.tolist())
-            total = np.add.accumulate(np.concatenate([np.zeros(1, np.float32), score[chosen]]))[-1]
-            self.gates[layer] = (score[chosen] / total) * np.float32(c.routed_scaling_factor)
-            for expert, gate in zip(chosen, self.gates[layer], strict=True):
+                slots.use_chosen(routed, chosen.tolist())
+            gates = score[chosen]
+            if c.norm_topk_prob:
+                gates = gates / np.add.accumulate(np.concatenate([np.zeros(1, np.float32), gates]))[-1]
+            self.gates[routed] = gates * np.float32(c.routed_scaling_factor)
+            for expert, gate in zip(chosen, self.gates[routed], strict=True):
                 out = out + gate * self._feed_forward(f"{at}experts.{expert}.", x)
         return out
 
     def _score_experts(self, layer: int, normed: Floats) -> tuple[Floats, Floats]:
         """(scores, bias) of a layer's router, float32 (experts)."""
         floats, at = self.model.floats, f"layers.{layer}.router."
-        return sigmoid(sum_lanes(floats[at + "weight"] * normed)), floats[at + "bias"]
+        sums, bias = sum_lanes(floats[at + "weight"] * normed), floats[at + "bias"]
+        if self.config.router_score == "sigmoid":
+            return sigmoid(sums), bias
+        e = exp(sums - sums.max())
+        return e / sum_lanes(e), bias
 
     def guess_experts(self) -> NDArray[np.int64]:
-        """What each layer's router makes of the layer before's input in the last step (SPEC.md 7.1, prefetch).
+        """What each router makes of what the one before it was given in the last step (SPEC.md 7.1, prefetch).
 
         Returns:
-            int64 (layers, top_k), the likeliest first; -1 in the first layer, which nothing is before.
+            int64 (routed layers, top_k), the likeliest first; -1 in the first, which none is before.
         """
         guesses = np.full(self.routes.shape, -1, np.int64)
-        for layer in range(1, self.config.num_hidden_layers):
-            score, bias = self._score_experts(layer, self._router_inputs[layer - 1])
-            guesses[layer] = np.argsort(-(score + bias), kind="stable")[: self.config.num_experts_per_tok]
+        for routed, layer in enumerate(self.config.routed_layers[1:], 1):
+            score, bias = self._score_experts(layer, self._router_inputs[routed - 1])
+            guesses[routed] = np.argsort(-(score + bias), kind="stable")[: self.config.num_experts_per_tok]
         return guesses
 
     def _feed_forward(self, at: str, x: tuple[NDArray[np.int8], Floats]) -> Floats:

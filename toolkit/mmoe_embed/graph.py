@@ -34,17 +34,25 @@ def linear_scratch_bytes(chunk: int, columns: int) -> int:
     return 2 * BATCH * _pad(columns, 32) if chunk > 1 else 0
 
 
-def moe_scratch_bytes(config: ModelConfig, chunk: int) -> int:
+def moe_scratch_bytes(config: ModelConfig, layer: int, chunk: int) -> int:
     """MMOE_MOE_SCRATCH_BYTES."""
-    width = max(config.moe_intermediate_size if config.num_experts else 0, config.shared_expert_intermediate_size)
-    batch, top_k = min(chunk, BATCH), config.num_experts_per_tok
+    experts, top_k, expert_width, shared_width = moe_shape(config, layer)
+    batch, width = min(chunk, BATCH), max(expert_width, shared_width)
     return (
-        _pad(8 * config.num_experts, 16)
+        _pad(8 * experts, 16)
         + batch * (_pad(8 * width, 16) + vector_bytes(width))
         + max(top_k, batch) * _pad(4 * config.hidden_size, 16)
         + (_pad(chunk * (5 * top_k + 1), 16) if chunk > 1 else 0)
         + linear_scratch_bytes(chunk, max(config.hidden_size, width))
     )
+
+
+def moe_shape(config: ModelConfig, layer: int) -> tuple[int, int, int, int]:
+    """A layer's experts, how many of them a token uses, their width, and that of the shared expert."""
+    shared = config.shared_width(layer)
+    if not config.experts_of(layer):
+        return 0, 0, 0, shared
+    return config.num_experts, config.num_experts_per_tok, config.moe_intermediate_size, shared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +75,10 @@ class Op:
     """One operation: what it is called, what C it becomes, which buffers it touches.
 
     Attributes:
-        kind: "embed", "rmsnorm", "quantize", "linear", "attention", "add", "moe" or "last".
+        kind: "embed", "rmsnorm", "quantize", "linear", "bias", "norm_parts", "attention", "add", "moe" or "last".
         weights: the model's matrix or tensor it reads, "" for none.
         layer: -1 outside the layers.
+        parts: of "norm_parts": offset of the first part, how many, floats of each.
     """
 
     name: str
@@ -79,6 +88,7 @@ class Op:
     weights: str = ""
     layer: int = -1
     scratch: str = ""
+    parts: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def buffers(self) -> tuple[str, ...]:
@@ -151,8 +161,9 @@ class _Builder:
         weights: str = "",
         layer: int = -1,
         scratch: str = "",
+        parts: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
-        self.ops.append(Op(name, kind, inputs, outputs, weights, layer, scratch))
+        self.ops.append(Op(name, kind, inputs, outputs, weights, layer, scratch, parts))
 
 
 def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
@@ -172,6 +183,10 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
         b.op(at + "attn_quantize", "quantize", (normed,), (vector,), layer=layer)
         qkv = b.floats(upper + "QKV", config.qkv_rows)
         b.linear(at + "qkv", upper + "QKV_SCRATCH", vector, d, qkv, at + "qkv", layer)
+        if config.attention_bias:
+            b.op(at + "qkv_bias", "bias", (qkv,), (qkv,), at + "qkv_bias", layer)
+        for norm, parts in _pre_rotary_norms(config):
+            b.op(at + norm, "norm_parts", (qkv,), (qkv,), at + norm, layer, parts=parts)
         scratch = b.scratch(
             upper + "ATTN_SCRATCH",
             attention_scratch_bytes(config),
@@ -187,12 +202,9 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
         normed, vector = b.floats(upper + "MOE_NORM", d), b.vector(upper + "MOE_INPUT", d)
         b.op(at + "moe_norm", "rmsnorm", (x,), (normed,), at + "moe_norm", layer)
         b.op(at + "moe_quantize", "quantize", (normed,), (vector,), layer=layer)
-        f = config.moe_intermediate_size if config.num_experts else 0
+        sizes = ", ".join(map(str, (chunk, d, *moe_shape(config, layer))))
         scratch = b.scratch(
-            upper + "MOE_SCRATCH",
-            moe_scratch_bytes(config, chunk),
-            f"MMOE_MOE_SCRATCH_BYTES({chunk}, {d}, {config.num_experts}, "
-            f"{config.num_experts_per_tok}, {f}, {config.shared_expert_intermediate_size})",
+            upper + "MOE_SCRATCH", moe_scratch_bytes(config, layer, chunk), f"MMOE_MOE_SCRATCH_BYTES({sizes})"
         )
         b.op(at + "moe", "moe", (normed, vector, x), (normed, x), layer=layer, scratch=scratch)
     b.op("last", "last", (x,), (x,))
@@ -201,5 +213,17 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
     logits = b.floats("LOGITS", config.vocab_size)
     b.op("norm", "rmsnorm", (x,), (normed,), "norm")
     b.op("head_quantize", "quantize", (normed,), (vector,))
-    b.linear("head", "HEAD_SCRATCH", vector, d, logits, "embed")
+    b.linear("head", "HEAD_SCRATCH", vector, d, logits, "embed" if config.tie_word_embeddings else "head")
     return Graph(tuple(b.ops), b.tensors, logits, chunk)
+
+
+def _pre_rotary_norms(config: ModelConfig) -> list[tuple[str, tuple[int, int, int]]]:
+    """Each norm, and which parts of a row of q, k and v it norms (`Op.parts`)."""
+    if config.pre_rotary_norm == "none":
+        return []
+    queries, keys = config.attention_width, config.key_width
+    query_size, key_size = config.query_norm_size, config.key_norm_size
+    return [
+        ("q_norm", (0, queries // query_size, query_size)),
+        ("k_norm", (queries, keys // key_size, key_size)),
+    ]

@@ -37,8 +37,8 @@ class Instructions:
     Attributes:
         machine: the kernels were counted on it.
         operations: by the name that an operation has in every layer, summed over the layers; in order.
-        layer: of one layer but for its feed-forwards.
-        shared: of one layer's shared expert.
+        layer: of one layer but for its feed-forwards; layers without experts count with those that have some.
+        shared: of the shared expert of such a layer.
         expert: of one routed expert.
         head: of what is outside the layers.
         checksum: of one byte of an expert's page.
@@ -82,8 +82,9 @@ def count_instructions(
         cost = _AROUND_OPERATION + _count_operation(counts, op, model, positions)
         operations[name] = operations.get(name, 0.0) + cost
         head += cost if op.layer < 0 else 0.0
-    shared, expert = _count_shared(counts, model, 0), _count_expert(counts, model, 0)
-    layer = (sum(operations.values()) - head) / config.num_hidden_layers
+    routed = config.routed_layers
+    shared, expert = _count_shared(counts, model, routed[0]), _count_expert(counts, model, routed[0])
+    layer = (sum(operations.values()) - head) / len(routed)
     page = expert_page(model)
     size_bytes = page.size_bytes if page else 0
     check = counts.of("mmoe_crc32", 1, size_bytes) if page else 0.0
@@ -119,6 +120,11 @@ def _count_operation(counts: "KernelCounts", op: Op, model: Quantized, positions
         return _count_attention(counts, model, positions)
     if op.kind == "add":
         return counts.of("mmoe_add_f32", 1, d)
+    if op.kind == "bias":
+        return counts.of("mmoe_add_f32", 1, config.qkv_rows)
+    if op.kind == "norm_parts":
+        _, count, size = op.parts
+        return count * counts.of("mmoe_rmsnorm_f32", 1, size)
     return _count_moe(counts, model, op.layer) if op.kind == "moe" else 0.0
 
 
@@ -140,13 +146,14 @@ def _count_attention(counts: "KernelCounts", model: Quantized, positions: float)
 def _count_moe(counts: "KernelCounts", model: Quantized, layer: int) -> float:
     config = model.config
     cost = counts.of("mmoe_add_f32", 1, config.hidden_size) + _count_shared(counts, model, layer)
-    if config.num_experts:
-        cost += counts.of("mmoe_route_f32", config.num_experts, config.hidden_size, config.num_experts_per_tok)
+    if not config.experts_of(layer):
+        return cost
+    cost += counts.of("mmoe_route_f32", config.num_experts, config.hidden_size, config.num_experts_per_tok)
     return cost + config.num_experts_per_tok * _count_expert(counts, model, layer)
 
 
 def _count_shared(counts: "KernelCounts", model: Quantized, layer: int) -> float:
-    width = model.config.shared_expert_intermediate_size
+    width = model.config.shared_width(layer)
     return _count_ffn(counts, model, f"layers.{layer}.shared.", width) if width else 0.0
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmoe_embed.config import ModelConfig
+from mmoe_embed.rotary import rotary_tables
 from mmoe_embed.train.fake_quant import fake_quantize_activations, fake_quantize_weights
 
 
@@ -18,7 +19,7 @@ class RouterReport:
     """What the routers of one forward pass did."""
 
     z_loss: Tensor  # scalar, mean over tokens and layers of logsumexp(logits)^2
-    load: Tensor  # int64 (layers, experts), tokens sent to each expert
+    load: Tensor  # int64 (layers that have experts, experts), tokens sent to each expert
 
 
 class Quantizer:
@@ -36,7 +37,7 @@ class Quantizer:
         return weights if self.scheme is None else fake_quantize_weights(weights, 4 if self.scheme == "int4" else 8)
 
     def embedding(self, weights: Tensor) -> Tensor:
-        """The embedding, INT8 in both schemes."""
+        """The embedding or the head, INT8 in both schemes."""
         return weights if self.scheme is None else fake_quantize_weights(weights, 8)
 
     def activations(self, x: Tensor) -> Tensor:
@@ -57,11 +58,12 @@ class Norm(nn.Module):
 
 
 class Projection(nn.Module):
-    """A weight matrix (rows, columns), named as in the checkpoint."""
+    """A weight matrix (rows, columns), named as in the checkpoint, and where asked for a bias (rows)."""
 
-    def __init__(self, rows: int, columns: int, std: float) -> None:
+    def __init__(self, rows: int, columns: int, std: float, bias: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(rows, columns) * std)
+        self.bias = nn.Parameter(torch.zeros(rows)) if bias else None
 
 
 class Attention(nn.Module):
@@ -70,10 +72,12 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
         super().__init__()
         self.config = config
-        keys = config.num_key_value_heads * config.head_dim
-        self.q_proj = Projection(config.attention_width, config.hidden_size, std)
-        self.k_proj = Projection(keys, config.hidden_size, std)
-        self.v_proj = Projection(keys, config.hidden_size, std)
+        self.q_proj = Projection(config.attention_width, config.hidden_size, std, config.attention_bias)
+        self.k_proj = Projection(config.key_width, config.hidden_size, std, config.attention_bias)
+        self.v_proj = Projection(config.key_width, config.hidden_size, std, config.attention_bias)
+        if config.pre_rotary_norm != "none":
+            self.q_norm = Norm(config.query_norm_size, config.rms_norm_eps)
+            self.k_norm = Norm(config.key_norm_size, config.rms_norm_eps)
         self.o_proj = Projection(config.hidden_size, config.attention_width, out_std)
 
     def forward(
@@ -85,10 +89,16 @@ class Attention(nn.Module):
         """
         c = self.config
         batch, steps, _ = x.shape
-        weights = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
-        joined = functional.linear(quantizer.activations(x), quantizer.linear(weights))
-        heads = joined.view(batch, steps, -1, c.head_dim).transpose(1, 2)
-        q, k, v = torch.split(heads, [c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads], dim=1)
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        weights = quantizer.linear(torch.cat([projection.weight for projection in projections]))
+        biases: list[Tensor] = [projection.bias for projection in projections if projection.bias is not None]
+        bias = torch.cat(biases) if biases else None
+        joined = functional.linear(quantizer.activations(x), weights, bias)
+        q, k, v = torch.split(joined, [c.attention_width, c.key_width, c.key_width], dim=-1)
+        if c.pre_rotary_norm != "none":
+            q = self.q_norm(q.reshape(batch, steps, -1, c.query_norm_size))
+            k = self.k_norm(k.reshape(batch, steps, -1, c.key_norm_size))
+        q, k, v = (t.reshape(batch, steps, -1, c.head_dim).transpose(1, 2) for t in (q, k, v))
         q, k = (self._place(t, cos, sin) for t in (q, k))
         q, k, v = (quantizer.activations(t) for t in (q, k, v))
         out = functional.scaled_dot_product_attention(
@@ -179,7 +189,7 @@ class RoutedExperts(nn.Module):
 
 
 class Router(nn.Module):
-    """Scores by sigmoid; the bias takes part in the choice only and is not trained by gradients."""
+    """Scores experts; the bias takes part in the choice only and is not trained by gradients."""
 
     bias: Tensor
 
@@ -192,22 +202,26 @@ class Router(nn.Module):
     def forward(self, n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(chosen experts, their gates, router logits) of (tokens, hidden) inputs."""
         logits = functional.linear(n, self.weight)
-        scores = logits.sigmoid()
+        scores = logits.sigmoid() if self.config.router_score == "sigmoid" else logits.softmax(dim=-1)
         chosen = (scores.detach() + self.bias).topk(self.config.num_experts_per_tok, dim=-1).indices
         gates = scores.gather(-1, chosen)
-        return chosen, gates / gates.sum(dim=-1, keepdim=True) * self.config.routed_scaling_factor, logits
+        if self.config.norm_topk_prob:
+            gates = gates / gates.sum(dim=-1, keepdim=True)
+        return chosen, gates * self.config.routed_scaling_factor, logits
 
 
 class Moe(nn.Module):
     """Shared expert plus routed experts; either may be absent."""
 
-    def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
+    def __init__(self, config: ModelConfig, layer: int, std: float, out_std: float) -> None:
         super().__init__()
-        if config.num_experts:
+        if config.experts_of(layer):
             self.router = Router(config, std)
             self.experts = RoutedExperts(config, std, out_std)
-        if config.shared_expert_intermediate_size:
-            self.shared = SharedExpert(config.hidden_size, config.shared_expert_intermediate_size, std, out_std)
+        if config.shared_width(layer):
+            self.shared = SharedExpert(config.hidden_size, config.shared_width(layer), std, out_std)
+        if config.shared_expert_gate and layer not in config.dense_layers:
+            self.shared_gate = Projection(1, config.hidden_size, std)
 
     def forward(
         self, n: Tensor, quantizer: Quantizer, capacity: float = 0.0
@@ -215,6 +229,8 @@ class Moe(nn.Module):
         """(output, router logits, chosen experts) of (tokens, hidden) inputs."""
         rounded = quantizer.activations(n)
         out = self.shared(rounded, quantizer) if hasattr(self, "shared") else torch.zeros_like(n)
+        if hasattr(self, "shared_gate"):
+            out = functional.linear(n, self.shared_gate.weight).sigmoid() * out
         if not hasattr(self, "router"):
             return out, None, None
         chosen, gates, logits = self.router(n)
@@ -224,16 +240,16 @@ class Moe(nn.Module):
 class Layer(nn.Module):
     """One block: attention, then experts, each after a norm."""
 
-    def __init__(self, config: ModelConfig, std: float, out_std: float) -> None:
+    def __init__(self, config: ModelConfig, layer: int, std: float, out_std: float) -> None:
         super().__init__()
         self.attn_norm = Norm(config.hidden_size, config.rms_norm_eps)
         self.attn = Attention(config, std, out_std)
         self.moe_norm = Norm(config.hidden_size, config.rms_norm_eps)
-        self.moe = Moe(config, std, out_std)
+        self.moe = Moe(config, layer, std, out_std)
 
 
 class MoeModel(nn.Module):
-    """A MobileMoE-shaped language model; its state dict has the checkpoint's names."""
+    """A language model of any supported shape; its state dict has the checkpoint's names."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -241,13 +257,12 @@ class MoeModel(nn.Module):
         std = config.hidden_size**-0.5
         out_std = std / (2 * config.num_hidden_layers) ** 0.5
         self.embed_tokens = Projection(config.vocab_size, config.hidden_size, std)
-        self.layers = nn.ModuleList(Layer(config, std, out_std) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Layer(config, n, std, out_std) for n in range(config.num_hidden_layers))
         self.norm = Norm(config.hidden_size, config.rms_norm_eps)
-        half = config.head_dim // 2
-        frequency = config.rope_theta ** (-2 * torch.arange(half, dtype=torch.float64) / config.head_dim)
-        angle = torch.arange(config.max_position_embeddings, dtype=torch.float64)[:, None] * frequency
-        self.register_buffer("cos", angle.cos().float(), persistent=False)
-        self.register_buffer("sin", angle.sin().float(), persistent=False)
+        if not config.tie_word_embeddings:
+            self.lm_head = Projection(config.vocab_size, config.hidden_size, std)
+        for name, table in zip(("cos", "sin"), rotary_tables(config), strict=True):
+            self.register_buffer(name, torch.from_numpy(table), persistent=False)
 
     def forward(
         self,
@@ -289,19 +304,21 @@ class MoeModel(nn.Module):
             out, logits, chosen = layer.moe(layer.moe_norm(x).flatten(0, 1), quantizer, capacity)
             x = x + out.view_as(x)
             if logits is not None:
-                z_loss = z_loss + logits[real].logsumexp(dim=-1).square().mean() / self.config.num_hidden_layers
+                z_loss = z_loss + logits[real].logsumexp(dim=-1).square().mean() / len(self.config.routed_layers)
                 loads.append(torch.bincount(chosen[real].flatten(), minlength=self.config.num_experts))
         x = x.flatten(0, 1)[wanted.flatten().nonzero().flatten()] if wanted is not None else x
         head = quantizer.activations(self.norm(x))
         load = torch.stack(loads) if loads else torch.zeros(0, 0, dtype=torch.int64)
+        if not self.config.tie_word_embeddings:
+            embedding = quantizer.embedding(self.lm_head.weight)
         return functional.linear(head, embedding), RouterReport(z_loss, load)
 
     @torch.no_grad()
     def balance(self, load: Tensor, rate: float) -> None:
         """Move each router's bias by `rate` towards the experts that got less than their share (arXiv 2408.15664)."""
-        for layer, counts in zip(self.layers, load, strict=False):
+        for layer, counts in zip(self.config.routed_layers, load, strict=False):
             share = counts.float()
-            moe: Any = layer.moe
+            moe: Any = self.layers[layer].moe
             moe.router.bias += rate * (share.mean() - share).sign()
 
     def load_numpy(self, tensors: Mapping[str, Any]) -> None:

@@ -258,7 +258,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     data_bytes = runtime.data + TOKEN_BYTES * chunk + request.other_ram_bytes  # slots add to it
 
     page = expert_page(model)
-    count = config.num_hidden_layers * config.num_experts
+    count = config.expert_count
     expert_bytes = page.size_bytes if page else 0
     image = _lay_out_image(board, storage, count, expert_bytes, request.spare_pages)
     image_bytes = image.size_bytes if page else 0
@@ -280,7 +280,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
             f"--sram {limit} is more than {board.name} has: {sram_bytes} B",
             try_=f"--sram {sram_bytes} or less, or a larger board",
         )
-    pages = _Pages(count, expert_bytes, config.num_experts_per_tok, config.num_hidden_layers)
+    pages = _Pages(count, expert_bytes, config.num_experts_per_tok, len(config.routed_layers))
     in_place = bool(page) and mapped and board.memory_for("experts").xip
     if limit is not None and fixed > limit:
         paged = fixed + pages.least * pages.slot_bytes
@@ -293,7 +293,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     choice = _choose_paging(request, config, slots, expert_cost(board, model, expert_bytes, flash, in_place=in_place))
     check_placement(choice.placement, config, slots, mapped=in_place)
     regions = place_image(board, pages.add_slots(parts, slots), advice)
-    notes += _note_cycle(slots, count, config.num_hidden_layers * config.num_experts_per_tok, choice.policy)
+    notes += _note_cycle(slots, count, len(config.routed_layers) * config.num_experts_per_tok, choice.policy)
     if margin := choice.placement.cache_margin:
         notes.append(f"routing is cache-aware within {margin:g}; `mmoe-embed margins` measures the loss in perplexity")
     spans = graph.lifetimes()
@@ -351,7 +351,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
 def _estimate_data(runtime: RuntimeBytes, config: ModelConfig, ops: int, events: int) -> RuntimeBytes:
     """The runtime's tables of a model, before there is an image to measure."""
     layer_bytes = _EXPERT_STATE_BYTES * config.num_experts + _LAYER_STATE_BYTES
-    tables = config.num_hidden_layers * layer_bytes + _OP_STATE_BYTES * ops + _EVENT_BYTES * events
+    tables = len(config.routed_layers) * layer_bytes + _OP_STATE_BYTES * ops + _EVENT_BYTES * events
     return dataclasses.replace(runtime, data=runtime.data + tables)
 
 
@@ -488,7 +488,7 @@ def _choose_slots(
 
 def _choose_paging(request: PlanRequest, config: ModelConfig, slots: int, cost: ExpertCost) -> Choice:
     """The user's policy and placement, or those that suit the workload best."""
-    count, paged = config.num_hidden_layers * config.num_experts, request.paging
+    count, paged = config.expert_count, request.paging
     if request.prefetch is not None:
         paged = dataclasses.replace(paged, prefetch=request.prefetch)
     if request.workload is None or not 0 < slots < count:

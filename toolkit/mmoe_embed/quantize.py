@@ -1,12 +1,18 @@
 """From a float checkpoint to integers (SPEC.md 2)."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.errors import ToolkitError
-from mmoe_embed.quantized import GROUP, SCHEMES, Matrix, Quantized
+from mmoe_embed.quantized import GROUP, SCHEMES, Matrix, Quantized, file_header, matrix_bits, matrix_shapes
+from mmoe_embed.rotary import rotary_tables
+from mmoe_embed.tensors import create_tensors
 
+_BLOCK = 1 << 22  # weights that are worked on at once
 TINY = np.float32(2.0**-64)  # a largest weight below this counts as zero
 
 
@@ -50,69 +56,134 @@ def quantize_int4(weights: NDArray[np.float32]) -> Matrix:
     return Matrix(q.reshape(rows, -1)[:, :columns].astype(np.int8), scale, group.astype(np.uint8))
 
 
-def joined_matrices(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
-    """The float matrices under their quantized names: q, k and v joined, gate and up joined, one expert each."""
-    tensors, config = checkpoint.tensors, checkpoint.config
-    matrices = {"embed": tensors["embed_tokens.weight"]}
-    for layer in range(config.num_hidden_layers):
-        at = f"layers.{layer}."
-        matrices[at + "qkv"] = np.concatenate([tensors[f"{at}attn.{x}_proj.weight"] for x in "qkv"])
-        matrices[at + "o"] = tensors[at + "attn.o_proj.weight"]
-        if config.shared_expert_intermediate_size:
-            gate, up, down = (tensors[f"{at}moe.shared.{x}_proj.weight"] for x in ("gate", "up", "down"))
-            matrices |= {at + "shared.gate_up": np.concatenate([gate, up]), at + "shared.down": down}
-        for expert in range(config.num_experts):
-            gate, up, down = (tensors[f"{at}moe.experts.{x}_proj"][expert] for x in ("gate", "up", "down"))
-            matrices |= {
-                f"{at}experts.{expert}.gate_up": np.concatenate([gate, up]),
-                f"{at}experts.{expert}.down": down,
-            }
-    return matrices
+def read_matrix(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:
+    """The float matrix of a quantized name: q, k and v joined, gate and up joined, one expert of a stack."""
+    tensors = checkpoint.tensors
+    if name in ("embed", "head"):
+        return tensors[{"embed": "embed_tokens.weight", "head": "lm_head.weight"}[name]]
+    at, part = "layers.{}.".format(name.split(".")[1]), name.split(".", 2)[2]
+    if part == "qkv":
+        return np.concatenate([tensors[f"{at}attn.{x}_proj.weight"] for x in "qkv"])
+    if part == "o":
+        return tensors[at + "attn.o_proj.weight"]
+    kind, *expert, matrix = part.split(".")
+    projections = ("gate", "up") if matrix == "gate_up" else ("down",)
+    if kind == "shared":
+        return np.concatenate([tensors[f"{at}moe.shared.{x}_proj.weight"] for x in projections])
+    return np.concatenate([tensors.part(f"{at}moe.experts.{x}_proj", int(expert[0])) for x in projections])
+
+
+def quantize_matrix(name: str, weights: NDArray[np.float32], scheme: str) -> Matrix:
+    """One matrix as a scheme wants it."""
+    quantize = quantize_int4 if matrix_bits(name, scheme) == 4 else quantize_int8
+    rows = max(1, _BLOCK // weights.shape[1])  # each row stands alone: some at a time need less memory
+    blocks = [quantize(weights[start : start + rows]) for start in range(0, len(weights), rows)]
+    if len(blocks) == 1:
+        return blocks[0]
+    group = np.concatenate([b.group for b in blocks if b.group is not None]) if blocks[0].group is not None else None
+    return Matrix(np.concatenate([b.q for b in blocks]), np.concatenate([b.scale for b in blocks]), group)
 
 
 def quantize_checkpoint(checkpoint: Checkpoint, scheme: str) -> Quantized:
-    """Quantize every matrix of a checkpoint; router, norms and bias stay float32.
+    """Quantize every matrix of a checkpoint; what is no matrix, and the router, stay float32.
 
     Args:
         checkpoint: the float model.
-        scheme: "int8", or "int4" (linear layers INT4, embedding INT8).
+        scheme: "int8", or "int4" (linear layers INT4, embedding and head INT8).
 
     Raises:
-        ToolkitError: unknown scheme.
+        ToolkitError: unknown scheme; a tensor holds a value that is not finite or too large.
     """
+    check_scheme(scheme)
+    matrices = {
+        name: quantize_matrix(name, read_matrix(checkpoint, name), scheme) for name in matrix_shapes(checkpoint.config)
+    }
+    floats = read_floats(checkpoint)
+    return Quantized(
+        checkpoint.config, checkpoint.generation, checkpoint.tokenizer, scheme, checkpoint.sha256, matrices, floats
+    )
+
+
+def quantize_to_file(
+    checkpoint: Checkpoint, scheme: str, file: Path, on_matrix: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """The file of `quantize_checkpoint`, written matrix by matrix, in the memory of one.
+
+    Args:
+        checkpoint: the float model.
+        scheme: as there.
+        file: appears when it is complete.
+        on_matrix: called after each of `matrix_shapes`.
+
+    Returns:
+        relative error of each kind of matrix.
+    """
+    check_scheme(scheme)
+    c, errors = checkpoint, RelativeErrors()
+    with create_tensors(file, file_header(c.config, c.generation, c.tokenizer, scheme, c.sha256)) as target:
+        for name in matrix_shapes(c.config):
+            weights = read_matrix(c, name)
+            matrix = quantize_matrix(name, weights, scheme)
+            errors.add(name, weights, matrix)
+            for part, array in (("q", matrix.q), ("scale", matrix.scale), ("group", matrix.group)):
+                if array is not None:
+                    target.array(f"{name}.{part}", writable=True)[...] = array
+            on_matrix()
+        for name, tensor in read_floats(c).items():
+            target.array(name, writable=True)[...] = tensor
+    return errors.values()
+
+
+def check_scheme(scheme: str) -> None:
+    """Refuse a scheme that does not exist."""
     if scheme not in SCHEMES:
         raise ToolkitError(f"unknown scheme {scheme!r}; supported: {', '.join(SCHEMES)}")
+
+
+def read_floats(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
+    """The tensors that stay float32, under their quantized names."""
     tensors, config = checkpoint.tensors, checkpoint.config
-    matrices = {
-        name: quantize_int4(weights) if scheme == "int4" and name != "embed" else quantize_int8(weights)
-        for name, weights in joined_matrices(checkpoint).items()
-    }
     floats = {"norm": tensors["norm.weight"]}
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         floats |= {at + "attn_norm": tensors[at + "attn_norm.weight"], at + "moe_norm": tensors[at + "moe_norm.weight"]}
-        if config.num_experts:
+        if config.attention_bias:
+            floats[at + "qkv_bias"] = np.concatenate([tensors[f"{at}attn.{x}_proj.bias"] for x in "qkv"])
+        if config.pre_rotary_norm != "none":
+            floats |= {at + f"{x}_norm": tensors[f"{at}attn.{x}_norm.weight"] for x in "qk"}
+        if config.experts_of(layer):
             floats |= {at + f"router.{x}": tensors[at + f"moe.router.{x}"] for x in ("weight", "bias")}
-    floats["rotary.cos"], floats["rotary.sin"] = _rotary_tables(
-        config.max_position_embeddings, config.head_dim, config.rope_theta
-    )
-    return Quantized(config, checkpoint.generation, checkpoint.tokenizer, scheme, checkpoint.sha256, matrices, floats)
+        if config.shared_expert_gate and layer not in config.dense_layers:
+            floats[at + "shared_gate"] = tensors[at + "moe.shared_gate.weight"][0]
+    floats["rotary.cos"], floats["rotary.sin"] = rotary_tables(config)
+    return floats
 
 
-def _rotary_tables(context: int, head_dim: int, theta: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    frequency = theta ** (-2.0 * np.arange(head_dim // 2) / head_dim)
-    angle = np.arange(context)[:, None] * frequency
-    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+class RelativeErrors:
+    """|float - quantized| / |float| in the Frobenius norm of each kind of matrix, over all layers."""
+
+    def __init__(self) -> None:
+        self._squares: dict[str, list[float]] = {}
+
+    def add(self, name: str, exact: NDArray[np.float32], matrix: Matrix) -> None:
+        """Count one matrix in."""
+        kind = ".".join(part for part in name.split(".") if not part.isdigit())
+        sums = self._squares.setdefault(kind, [0.0, 0.0])
+        rows = max(1, _BLOCK // matrix.columns)
+        for start in range(0, matrix.rows, rows):
+            block = exact[start : start + rows]
+            difference = matrix.part(start, start + rows).dequantize() - block
+            sums[0] += float(np.square(difference, dtype=np.float64).sum())
+            sums[1] += float(np.square(block, dtype=np.float64).sum())
+
+    def values(self) -> dict[str, float]:
+        """By kind."""
+        return {kind: (wrong / max(total, 1e-300)) ** 0.5 for kind, (wrong, total) in self._squares.items()}
 
 
 def measure_error(checkpoint: Checkpoint, model: Quantized) -> dict[str, float]:
-    """Relative error of each kind of matrix: |float - quantized| / |float| in the Frobenius norm, over all layers."""
-    exact = joined_matrices(checkpoint)
-    squares: dict[str, list[float]] = {}
+    """Relative error of each kind of matrix."""
+    errors = RelativeErrors()
     for name, matrix in model.matrices.items():
-        kind = ".".join(part for part in name.split(".") if not part.isdigit())
-        difference = matrix.dequantize() - exact[name]
-        sums = squares.setdefault(kind, [0.0, 0.0])
-        sums[0] += float((difference.astype(np.float64) ** 2).sum())
-        sums[1] += float((exact[name].astype(np.float64) ** 2).sum())
-    return {kind: (wrong / max(total, 1e-300)) ** 0.5 for kind, (wrong, total) in squares.items()}
+        errors.add(name, read_matrix(checkpoint, name), matrix)
+    return errors.values()

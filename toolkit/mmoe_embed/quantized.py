@@ -4,24 +4,24 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from mmoe_embed.config import GenerationConfig, ModelConfig, parse_config, parse_generation, parse_json
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.tensors import TensorFile, TensorKind, header_bytes, tensor_order
 from mmoe_embed.whole_file import write_whole
 
 GROUP = 32
 SCHEMES = ("int8", "int4")
 _FORMAT = "mmoe-embed quantized"
 _VERSION = 1
+_KEY = "mmoe-embed"  # of the metadata
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Matrix:
     def columns(self) -> int:
         """Input size."""
         return int(self.q.shape[1])
+
+    def part(self, start: int, end: int) -> "Matrix":
+        """Some of the rows."""
+        group = None if self.group is None else self.group[start:end]
+        return Matrix(self.q[start:end], self.scale[start:end], group)
 
     def dequantize(self) -> NDArray[np.float32]:
         """The float32 (rows, columns) matrix that the integers stand for."""
@@ -75,19 +80,24 @@ class Quantized:
     @functools.cached_property
     def model_id(self) -> str:
         """sha256 of the model's file, in hex: what a board must report to be running this model."""
-        return hashlib.sha256(serialize_quantized(self)).hexdigest()
+        digest = hashlib.sha256()
+        for piece in serialize_quantized(self):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def matrix_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
     """Every quantized matrix and its (rows, columns)."""
-    d, f, s = config.hidden_size, config.moe_intermediate_size, config.shared_expert_intermediate_size
+    d, f = config.hidden_size, config.moe_intermediate_size
     shapes = {"embed": (config.vocab_size, d)}
+    if not config.tie_word_embeddings:
+        shapes["head"] = (config.vocab_size, d)
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         shapes |= {at + "qkv": (config.qkv_rows, d), at + "o": (d, config.attention_width)}
-        if s:
+        if s := config.shared_width(layer):
             shapes |= {at + "shared.gate_up": (2 * s, d), at + "shared.down": (d, s)}
-        for expert in range(config.num_experts):
+        for expert in range(config.experts_of(layer)):
             shapes |= {at + f"experts.{expert}.gate_up": (2 * f, d), at + f"experts.{expert}.down": (d, f)}
     return shapes
 
@@ -103,31 +113,57 @@ def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         shapes |= {at + "attn_norm": (d,), at + "moe_norm": (d,)}
-        if config.num_experts:
+        if config.attention_bias:
+            shapes[at + "qkv_bias"] = (config.qkv_rows,)
+        if config.pre_rotary_norm != "none":
+            shapes |= {at + "q_norm": (config.query_norm_size,), at + "k_norm": (config.key_norm_size,)}
+        if config.shared_expert_gate and layer not in config.dense_layers:
+            shapes[at + "shared_gate"] = (d,)
+        if config.experts_of(layer):
             shapes |= {at + "router.weight": (config.num_experts, d), at + "router.bias": (config.num_experts,)}
     return shapes
 
 
-def serialize_quantized(model: Quantized) -> bytes:
-    """The bytes of the model's file: the same model gives the same bytes."""
-    tensors: dict[str, NDArray[np.generic]] = {}
-    for name, matrix in model.matrices.items():
-        tensors[name + ".q"], tensors[name + ".scale"] = np.ascontiguousarray(matrix.q), matrix.scale
-        if matrix.group is not None:
-            tensors[name + ".group"] = matrix.group
-    for name, tensor in model.floats.items():
-        tensors[name] = np.ascontiguousarray(tensor)
+def tensor_kinds(config: ModelConfig, scheme: str) -> dict[str, TensorKind]:
+    """Every tensor of a model's file: the parts of matrices, then what stays float32."""
+    kinds: dict[str, TensorKind] = {}
+    for name, shape in matrix_shapes(config).items():
+        kinds |= {name + ".q": TensorKind("I8", shape), name + ".scale": TensorKind("F32", shape[:1])}
+        if matrix_bits(name, scheme) == 4:
+            kinds[name + ".group"] = TensorKind("U8", (shape[0], -(-shape[1] // GROUP)))
+    return kinds | {name: TensorKind("F32", shape) for name, shape in float_shapes(config).items()}
+
+
+def matrix_bits(name: str, scheme: str) -> int:
+    """Bits of a matrix's weights: embedding and head are INT8 in every scheme."""
+    return 4 if scheme == "int4" and name not in ("embed", "head") else 8
+
+
+def file_header(
+    config: ModelConfig, generation: GenerationConfig, tokenizer: str, scheme: str, source_sha256: str
+) -> bytes:
+    """What a model's file begins with, after its length."""
     description = {
         "format": _FORMAT,
         "version": _VERSION,
-        "scheme": model.scheme,
-        "source_sha256": model.source_sha256,
-        "config": msgspec.to_builtins(model.config),
-        "generation": msgspec.to_builtins(model.generation),
-        "tokenizer": model.tokenizer,
+        "scheme": scheme,
+        "source_sha256": source_sha256,
+        "config": config.to_dict(),
+        "generation": msgspec.to_builtins(generation),
+        "tokenizer": tokenizer,
     }
     # one metadata key: the library does not keep the order of several
-    return bytes(save(tensors, metadata={"mmoe-embed": json.dumps(description, sort_keys=True)}))
+    return header_bytes(tensor_kinds(config, scheme), {_KEY: json.dumps(description, sort_keys=True)})
+
+
+def serialize_quantized(model: Quantized) -> Iterator[bytes | memoryview]:
+    """The bytes of the model's file, piece by piece: the same model gives the same bytes."""
+    header = file_header(model.config, model.generation, model.tokenizer, model.scheme, model.source_sha256)
+    yield struct.pack("<Q", len(header)) + header
+    for name in tensor_order(tensor_kinds(model.config, model.scheme)):
+        owner, _, part = name.rpartition(".")
+        array = getattr(model.matrices[owner], part) if owner in model.matrices else model.floats[name]
+        yield np.ascontiguousarray(array).data
 
 
 def save_quantized(model: Quantized, file: Path) -> None:
@@ -136,27 +172,21 @@ def save_quantized(model: Quantized, file: Path) -> None:
 
 
 def load_quantized(file: Path) -> Quantized:
-    """Read a model file.
+    """Open a model file; its arrays lie in the file, mapped and not to be written to.
 
     Raises:
         ToolkitError: no such file, not a quantized model, another version, or tensors that do not fit its config.
     """
-    try:
-        with safe_open(file, framework="numpy") as archive:
-            text = (archive.metadata() or {}).get("mmoe-embed")
-            if text is None:
-                raise ToolkitError(
-                    "this safetensors file is not a quantized model",
-                    at=str(file),
-                    try_="mmoe-embed quantize CHECKPOINT -o model.safetensors",
-                )
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
+    if not file.is_file():
+        raise ToolkitError("no such quantized model", at=str(file), try_="mmoe-embed quantize CHECKPOINT -o FILE")
+    archive = TensorFile(file)
+    text = archive.metadata.get(_KEY)
+    if text is None:
         raise ToolkitError(
-            "no such quantized model", at=str(file), try_="mmoe-embed quantize CHECKPOINT -o FILE"
-        ) from None
-    except SafetensorError as error:
-        raise ToolkitError(f"not a safetensors file, or a damaged one: {error}", at=str(file)) from None
+            "this safetensors file is not a quantized model",
+            at=str(file),
+            try_="mmoe-embed quantize CHECKPOINT -o model.safetensors",
+        )
     description = parse_json(text.encode(), str(file))
     if (description.get("format"), description.get("version")) != (_FORMAT, _VERSION):
         raise ToolkitError(
@@ -166,8 +196,12 @@ def load_quantized(file: Path) -> Quantized:
         )
     config = parse_config(json.dumps(description["config"]), str(file))
     generation = parse_generation(json.dumps(description["generation"]), config, str(file))
-    matrices = {name: _take_matrix(tensors, name, shape, file) for name, shape in matrix_shapes(config).items()}
-    floats = {name: _take(tensors, name, shape, np.float32, file) for name, shape in float_shapes(config).items()}
+    _check_kinds(archive, tensor_kinds(config, description["scheme"]))
+    arrays = archive.arrays()
+    matrices = {
+        name: Matrix(arrays[name + ".q"], arrays[name + ".scale"], arrays.get(name + ".group"))
+        for name in matrix_shapes(config)
+    }
     return Quantized(
         config,
         generation,
@@ -175,24 +209,13 @@ def load_quantized(file: Path) -> Quantized:
         description["scheme"],
         description["source_sha256"],
         matrices,
-        floats,
+        {name: arrays[name] for name in float_shapes(config)},
     )
 
 
-def _take(
-    tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: type[np.generic], file: Path
-) -> NDArray[Any]:
-    tensor = tensors.get(name)
-    if tensor is None or tensor.shape != shape or tensor.dtype != dtype:
-        found = "missing" if tensor is None else f"{tensor.dtype} {tensor.shape}"
-        raise ToolkitError(f"tensor {name} should be {np.dtype(dtype)} {shape}, is {found}", at=str(file))
-    return tensor
-
-
-def _take_matrix(tensors: dict[str, NDArray[Any]], name: str, shape: tuple[int, int], file: Path) -> Matrix:
-    rows, columns = shape
-    group = None
-    if name + ".group" in tensors:
-        group = _take(tensors, name + ".group", (rows, -(-columns // GROUP)), np.uint8, file)
-    q = _take(tensors, name + ".q", shape, np.int8, file)
-    return Matrix(q, _take(tensors, name + ".scale", (rows,), np.float32, file), group)
+def _check_kinds(archive: TensorFile, kinds: Mapping[str, TensorKind]) -> None:
+    for name, kind in kinds.items():
+        found = archive.kinds.get(name)
+        if found != kind:
+            what = f"{found.dtype} {found.shape}" if found else "missing"
+            raise ToolkitError(f"tensor {name} should be {kind.dtype} {kind.shape}, is {what}", at=str(archive.file))

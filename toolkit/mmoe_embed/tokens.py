@@ -7,6 +7,8 @@ from tokenizers import Tokenizer
 
 from mmoe_embed.errors import ToolkitError
 
+MAX_VOCABULARY = 0xFFFF  # token ids are 16 bits in the emitted tables
+
 
 class Tokens:
     """A byte-level BPE tokenizer.
@@ -60,8 +62,14 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
         vocab_size: entries of the model's embedding, at least the tokenizer's.
 
     Raises:
-        ToolkitError: the tokenizer is of another kind than SPEC.md 4, or does not cover all 256 bytes.
+        ToolkitError: the tokenizer is of another kind than SPEC.md 4, or does not cover all 256 bytes; too many tokens.
     """
+    if vocab_size > MAX_VOCABULARY:
+        raise ToolkitError(
+            f"the vocabulary has {vocab_size} tokens, a board's have 16 bits: at most {MAX_VOCABULARY}",
+            at="config.json",
+            try_="a model with a smaller vocabulary, or mmoe-embed export for a phone",
+        )
     spec = json.loads(text)
     model = spec.get("model") or {}
     _require(model.get("type") == "BPE", "the model is not BPE")

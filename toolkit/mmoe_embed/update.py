@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmoe_embed.build_folder import BuildFolder, file_sha256, load_build, write_record
 from mmoe_embed.checkpoint import load_checkpoint
+from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import MismatchError, UsageError
 from mmoe_embed.experts import (
     ENTRY_BYTES,
@@ -75,17 +76,17 @@ def load_source(source: Path, scheme: str) -> Quantized:
 def find_changed(model: Quantized, source: Quantized) -> tuple[Expert, ...]:
     """Experts of `source` that are not those of `model`."""
     config = model.config
-    every = ((layer, expert) for layer in range(config.num_hidden_layers) for expert in range(config.num_experts))
+    every = ((layer, expert) for layer in range(len(config.routed_layers)) for expert in range(config.num_experts))
     return tuple(expert for expert in every if _matrices(model, expert) != _matrices(source, expert))
 
 
-def _names(expert: Expert) -> tuple[str, str]:
-    at = f"layers.{expert[0]}.experts.{expert[1]}."
+def _names(config: ModelConfig, expert: Expert) -> tuple[str, str]:
+    at = f"layers.{config.routed_layers[expert[0]]}.experts.{expert[1]}."
     return at + "gate_up", at + "down"
 
 
 def _matrices(model: Quantized, expert: Expert) -> list[bytes]:
-    parts = [model.matrices[name] for name in _names(expert)]
+    parts = [model.matrices[name] for name in _names(model.config, expert)]
     return [array.tobytes() for m in parts for array in (m.q, m.scale, m.group) if array is not None]
 
 
@@ -96,7 +97,7 @@ def replace_experts(model: Quantized, source: Quantized, experts: Sequence[Exper
         UsageError: no such expert, or the other model has other sizes.
     """
     config, other = model.config, source.config
-    for key in ("hidden_size", "moe_intermediate_size", "num_hidden_layers", "num_experts"):
+    for key in ("hidden_size", "moe_intermediate_size", "num_hidden_layers", "num_experts", "dense_layers"):
         has, wanted = getattr(other, key), getattr(config, key)
         if has != wanted:
             raise UsageError(
@@ -104,12 +105,12 @@ def replace_experts(model: Quantized, source: Quantized, experts: Sequence[Exper
                 try_="a checkpoint of the model that the build was made from, trained on",
             )
     for layer, expert in experts:
-        if layer >= config.num_hidden_layers or expert >= config.num_experts:
+        if layer >= len(config.routed_layers) or expert >= config.num_experts:
             raise UsageError(
                 f"there is no expert {expert} in layer {layer}",
-                try_=f"layers 0..{config.num_hidden_layers - 1}, experts 0..{config.num_experts - 1}",
+                try_=f"layers 0..{len(config.routed_layers) - 1}, experts 0..{config.num_experts - 1}",
             )
-    changed = {name: source.matrices[name] for expert in experts for name in _names(expert)}
+    changed = {name: source.matrices[name] for expert in experts for name in _names(config, expert)}
     return dataclasses.replace(model, matrices={**model.matrices, **changed})
 
 
@@ -271,7 +272,7 @@ def record_experts(build: BuildFolder, model: Quantized) -> BuildFolder:
     record["files"] = {name: sha for name, sha in record["files"].items() if not name.startswith(_UPDATES)}
     if model.model_id != build.model_id:
         image = make_image(build, model)
-        files = {"quantized.safetensors": serialize_quantized(model), "experts.bin": image}
+        files = {"quantized.safetensors": b"".join(serialize_quantized(model)), "experts.bin": image}
         names = {name: f"{_UPDATES}{experts_crc(image_entries(image)):08x}/{name}" for name in files}
         for name, content in files.items():
             write_whole(build.path / names[name], content)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -11,21 +12,28 @@ def partial_file(file: Path) -> Path:
     return file.with_name(f"{file.name}.{os.getpid()}.partial")
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file at once; when that fails, what was there before is there still and nothing else.
 
     A device or a pipe (/dev/stdout, /dev/null) is written to: it must not be replaced by a file.
 
+    Args:
+        file: its folder is made where there is none.
+        content: all of it, or its pieces.
+
     Raises:
         OSError: it names the file.
     """
+    pieces = [content] if isinstance(content, bytes) else content
     if _is_special(file):
-        file.write_bytes(content)
+        with file.open("wb") as stream:
+            stream.writelines(pieces)
         return
     partial = partial_file(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
+        with partial.open("wb") as stream:
+            stream.writelines(pieces)
         os.replace(partial, file)
     except OSError as error:
         with contextlib.suppress(OSError):  # what failed is said, not that what it left stays

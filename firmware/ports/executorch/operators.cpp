@@ -77,6 +77,21 @@ Tensor& linear_out(KernelRuntimeContext& context, const Tensor& x, const Tensor&
     return out;
 }
 
+/* The pre-rotary norms of SPEC.md 3.5 step 2.1; a weight's size says how many floats are normed together. */
+Tensor& norm_heads_out(KernelRuntimeContext&, const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
+                       int64_t queries, int64_t keys, double eps, Tensor& out) {
+    float* y = out.mutable_data_ptr<float>();
+    std::memcpy(y, qkv.const_data_ptr<float>(), 4 * static_cast<size_t>(qkv.numel()));
+    const auto norm = [&](const Tensor& weight, int64_t count) {
+        const int64_t n = weight.numel();
+        for (int64_t done = 0; done < count; done += n, y += n)
+            mmoe_rmsnorm_f32(y, weight.const_data_ptr<float>(), static_cast<uint32_t>(n), static_cast<float>(eps), y);
+    };
+    norm(q_weight, queries);
+    norm(k_weight, keys);
+    return out;
+}
+
 Tensor& attention_out(KernelRuntimeContext& context, const Tensor& qkv, const Tensor& cosine, const Tensor& sine, Tensor& kv,
                       const Tensor& position, int64_t heads, int64_t kv_heads, bool qk_norm, double eps, Tensor& out) {
     const int64_t p = position.const_data_ptr<int64_t>()[0], length = cosine.size(0), dim = 2 * cosine.size(1);
@@ -120,8 +135,8 @@ bool run_ffn(KernelRuntimeContext& context, const Ffn& ffn, const Matrix& gate_u
 /* Shared expert, router and the chosen experts in one, read where they lie: SPEC.md 3.5 steps 2.7 and 2.8.
  * experts: pages (E, bytes of one); shared: gate_up, then down at a multiple of 16. */
 Tensor& moe_out(KernelRuntimeContext& context, const Tensor& n, const Tensor& router, const Tensor& bias,
-                const Tensor& shared, const Tensor& experts, int64_t top_k, int64_t width, int64_t shared_width, int64_t bits,
-                double scaling, Tensor& out) {
+                const Tensor& shared, const Tensor& shared_gate, const Tensor& experts, int64_t top_k, int64_t width,
+                int64_t shared_width, int64_t bits, bool softmax, bool as_scored, double scaling, Tensor& out) {
     const size_t d = static_cast<size_t>(n.numel()), most = static_cast<size_t>(width > shared_width ? width : shared_width);
     const size_t vector = MMOE_VECTOR_BYTES(d), products = MMOE_PAD(8 * most, 16), inner = MMOE_VECTOR_BYTES(most);
     const size_t row = MMOE_PAD(4 * (d + 4), 16), count = static_cast<size_t>(bias.numel());
@@ -142,16 +157,25 @@ Tensor& moe_out(KernelRuntimeContext& context, const Tensor& n, const Tensor& ro
         const Matrix down = view_matrix(blob + MMOE_PAD(gate_up.size, 16), columns, own_width, bits);
         return run_ffn(context, ffn, gate_up, down, x, y);
     };
-    if (shared_width) {
-        if (!run(shared.const_data_ptr<uint8_t>(), shared_width, sum)) return out;
-    } else {
-        std::memset(sum, 0, 4 * d);
+    const bool gated = shared_gate.numel() > 0;
+    if (shared_width && !run(shared.const_data_ptr<uint8_t>(), shared_width, gated ? one : sum)) return out;
+    if (!shared_width || gated) std::memset(sum, 0, 4 * d);
+    if (gated) {
+        const float weight = mmoe_gate_f32(input, shared_gate.const_data_ptr<float>(), static_cast<uint32_t>(d));
+        mmoe_accumulate_f32(one, weight, static_cast<uint32_t>(d), sum);
     }
     if (!top_k) return out;
     uint8_t chosen[kMaxTopK];
     float gate[kMaxTopK];
-    mmoe_route_f32(input, static_cast<uint32_t>(d), router.const_data_ptr<float>(), bias.const_data_ptr<float>(),
-                   static_cast<uint32_t>(count), static_cast<uint32_t>(top_k), static_cast<float>(scaling), chosen, gate, scores);
+    mmoe_router choice{};
+    choice.experts = static_cast<uint16_t>(count);
+    choice.top_k = static_cast<uint16_t>(top_k);
+    choice.softmax = softmax;
+    choice.as_scored = as_scored;
+    choice.scaling = static_cast<float>(scaling);
+    choice.weight = router.const_data_ptr<float>();
+    choice.bias = bias.const_data_ptr<float>();
+    mmoe_route_f32(&choice, input, static_cast<uint32_t>(d), chosen, gate, scores);
     const size_t page = static_cast<size_t>(experts.size(1));
     for (int64_t k = 0; k < top_k; k++) {
         if (!run(experts.const_data_ptr<uint8_t>() + chosen[k] * page, width, one)) return out;
@@ -163,6 +187,7 @@ Tensor& moe_out(KernelRuntimeContext& context, const Tensor& n, const Tensor& ro
 EXECUTORCH_LIBRARY(mmoe, "embed.out", embed_out);
 EXECUTORCH_LIBRARY(mmoe, "rmsnorm.out", rmsnorm_out);
 EXECUTORCH_LIBRARY(mmoe, "linear.out", linear_out);
+EXECUTORCH_LIBRARY(mmoe, "norm_heads.out", norm_heads_out);
 EXECUTORCH_LIBRARY(mmoe, "attention.out", attention_out);
 EXECUTORCH_LIBRARY(mmoe, "moe.out", moe_out);
 

@@ -161,8 +161,8 @@ def _products(op: Op, model: Quantized) -> list[tuple[int, int]]:
     names = [op.weights] if op.kind == "linear" else []
     if op.kind == "moe":
         at, config = f"layers.{op.layer}.", model.config
-        used = ["shared."] if config.shared_expert_intermediate_size else []
-        used += ["experts.0."] * config.num_experts_per_tok  # all of one size
+        used = ["shared."] if config.shared_width(op.layer) else []
+        used += ["experts.0."] * (config.num_experts_per_tok if config.experts_of(op.layer) else 0)  # all of one size
         names = [at + part + matrix for part in used for matrix in ("gate_up", "down")]
     matrices = [model.matrices[name] for name in names]
     return [(matrix.rows * matrix.columns, matrix.bits) for matrix in matrices]

@@ -1,18 +1,19 @@
 """What every verb shares: results on stdout, messages on stderr, the JSON envelope, the exit code."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import rich_click as click
 from click.exceptions import Abort, ClickException, Exit
 from click.exceptions import UsageError as ClickUsageError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mmoe_embed import __version__
 from mmoe_embed.errors import ToolkitError
@@ -27,6 +28,28 @@ def progress_bar() -> Progress:
     """What is done of how much, and the time left; it goes away when it ends."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)
+
+
+class CountingBar:
+    """A bar that moves one by one, as library functions with callbacks want it."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def expect(self, total: int) -> None:
+        """How many there will be."""
+        self._progress.update(self._task, total=total)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._progress.advance(self._task)
+
+
+@contextlib.contextmanager
+def count_up(what: str) -> Iterator[CountingBar]:
+    """A bar while something is done."""
+    with progress_bar() as progress:
+        yield CountingBar(progress, progress.add_task(what, total=None))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import rich_click as click
 
+from mmoe_embed.build_folder import file_sha256
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.options import checkpoint_argument
-from mmoe_embed.cli.output import Result, verb
-from mmoe_embed.quantize import measure_error, quantize_checkpoint
-from mmoe_embed.quantized import SCHEMES, save_quantized
+from mmoe_embed.cli.output import Result, count_up, verb
+from mmoe_embed.quantize import quantize_to_file
+from mmoe_embed.quantized import SCHEMES, matrix_shapes
 
 
 @verb("quantize")
@@ -22,20 +23,21 @@ from mmoe_embed.quantized import SCHEMES, save_quantized
 def command(checkpoint: Path, scheme: str, output: Path) -> Result:
     """Turn the float weights of CHECKPOINT into integers (INT8 a row, or INT4 in groups of 32)."""
     source = load_checkpoint(checkpoint)
-    model = quantize_checkpoint(source, scheme)
-    save_quantized(model, output)
-    errors = measure_error(source, model)
+    with count_up("quantize") as bar:
+        bar.expect(len(matrix_shapes(source.config)))
+        errors = quantize_to_file(source, scheme, output, bar.advance)
+    model_id = file_sha256(output)
     worst = max(errors, key=lambda name: errors[name])
     data = {
         "output": str(output),
-        "model_id": model.model_id,
+        "model_id": model_id,
         "scheme": scheme,
         "bytes": output.stat().st_size,
-        "source_sha256": model.source_sha256,
+        "source_sha256": source.sha256,
         "relative_error": errors,
     }
     text = (
-        f"{output}: {scheme}, model {model.model_id[:16]}\n"
+        f"{output}: {scheme}, model {model_id[:16]}\n"
         f"  largest relative weight error {errors[worst]:.4f} in {worst}"
     )
     return Result(data, text)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from mmoe_embed.config import ModelConfig
-from mmoe_embed.graph import Graph, Op
+from mmoe_embed.graph import Graph, Op, moe_shape
 from mmoe_embed.weights import symbol_name
 
 
@@ -24,25 +24,34 @@ class MoeLayer:
     """What the initialiser of one layer's mmoe_moe says."""
 
     layer: int
+    number: int  # among the layers that have experts
     next: str
+    experts: int
+    top_k: int
+    expert_width: int
+    shared_width: int
     router_weight: str
     router_bias: str
     shared_gate_up: str
     shared_down: str
+    shared_gate: str
 
 
 def describe_moe(config: ModelConfig, layer: int) -> MoeLayer:
     """Symbols of one layer's MoE block; NULL where the model has none."""
     at = f"layers_{layer}_"
-    router = config.num_experts > 0
-    shared = config.shared_expert_intermediate_size > 0
+    router, shared = config.experts_of(layer) > 0, config.shared_width(layer) > 0
+    later = [routed for routed in config.routed_layers if routed > layer]
     return MoeLayer(
         layer,
-        f"&layers_{layer + 1}_moe" if layer + 1 < config.num_hidden_layers else "NULL",
+        config.routed_layers.index(layer) if layer in config.routed_layers else 0,
+        f"&layers_{later[0]}_moe" if later else "NULL",
+        *moe_shape(config, layer),
         at + "router_weight" if router else "NULL",
         at + "router_bias" if router else "NULL",
         f"&{at}shared_gate_up" if shared else "NULL",
         f"&{at}shared_down" if shared else "NULL",
+        f"{at}shared_gate" if config.shared_expert_gate and layer not in config.dense_layers else "NULL",
     )
 
 
@@ -78,6 +87,11 @@ def _call(op: Op, graph: Graph, config: ModelConfig) -> str:
             return f"mmoe_op_quantize(rt, {ins[0]}, {size(0)}, {graph.tensors[op.outputs[0]].shape[1]}, {outs[0]})"
         case "linear":
             return f"mmoe_op_linear(rt, &{weights}, {ins[0]}, {outs[0]}, {at(op.scratch)})"
+        case "bias":
+            return f"mmoe_op_bias(rt, {weights}, {size(0)}, {outs[0]})"
+        case "norm_parts":
+            eps, parts = float_literal(config.rms_norm_eps), ", ".join(map(str, op.parts))
+            return f"mmoe_op_norm_parts(rt, {outs[0]}, {size(0)}, {parts}, {weights}, {eps})"
         case "attention":
             return f"mmoe_op_attention(rt, &attention, {op.layer}, {ins[0]}, {at(op.scratch)})"
         case "add":

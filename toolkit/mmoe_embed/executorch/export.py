@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmoe_embed.executorch import operators  # noqa: F401 (defines torch.ops.mmoe)
 from mmoe_embed.executorch.memory_planning import ArenaReport, memory_planning_algo, read_reports
 from mmoe_embed.experts import pack, pack_expert
-from mmoe_embed.graph import kv_layer_bytes
+from mmoe_embed.graph import kv_layer_bytes, moe_shape
 from mmoe_embed.quantized import Quantized
 
 _PAGE = 16  # bytes that a matrix starts at a multiple of
@@ -38,7 +38,8 @@ class DecodeStep(nn.Module):
         super().__init__()
         self.config = config = model.config
         self.bits = 4 if model.scheme == "int4" else 8
-        self._keep("embed", _blob(model, "embed"))
+        for name in ("embed",) if config.tie_word_embeddings else ("embed", "head"):
+            self._keep(name, _blob(model, name))
         for name, tensor in model.floats.items():
             self._keep(name, torch.from_numpy(np.ascontiguousarray(tensor)))
         for layer in range(config.num_hidden_layers):
@@ -46,13 +47,15 @@ class DecodeStep(nn.Module):
             self._keep(at + "qkv", _blob(model, at + "qkv"))
             self._keep(at + "o", _blob(model, at + "o"))
             self._keep(at + "kv", torch.zeros(kv_layer_bytes(config), dtype=torch.uint8))
-            shared = [at + "shared.gate_up", at + "shared.down"] if config.shared_expert_intermediate_size else []
+            shared = [at + "shared.gate_up", at + "shared.down"] if config.shared_width(layer) else []
             self._keep(at + "shared", _blob(model, *shared) if shared else torch.zeros(1, dtype=torch.uint8))
-            pages = [pack_expert(model, layer, expert)[0] for expert in range(config.num_experts)]
+            pages = [pack_expert(model, layer, e)[0] for e in range(config.experts_of(layer))]
             experts = np.frombuffer(b"".join(pages), np.uint8).reshape(max(1, len(pages)), -1) if pages else None
             self._keep(
                 at + "experts", torch.zeros(1, 1, dtype=torch.uint8) if experts is None else torch.tensor(experts)
             )
+            if not config.shared_expert_gate or layer in config.dense_layers:
+                self._keep(at + "shared_gate", torch.zeros(0))
             if not pages:
                 self._keep(at + "router.weight", torch.zeros(1, config.hidden_size))
                 self._keep(at + "router.bias", torch.zeros(1))
@@ -79,6 +82,11 @@ class DecodeStep(nn.Module):
             at = f"layers.{layer}."
             n = ops.rmsnorm(x, take(at + "attn_norm"), eps)
             qkv = ops.linear(n, take(at + "qkv"), c.qkv_rows, d, self.bits)
+            if c.attention_bias:
+                qkv = qkv + take(at + "qkv_bias")
+            if c.pre_rotary_norm != "none":
+                norms = take(at + "q_norm"), take(at + "k_norm")
+                qkv = ops.norm_heads(qkv, *norms, c.attention_width, c.key_width, eps)
             heads = ops.attention(
                 qkv,
                 cosine,
@@ -92,20 +100,24 @@ class DecodeStep(nn.Module):
             )
             x = x + ops.linear(heads, take(at + "o"), d, c.attention_width, self.bits)
             n = ops.rmsnorm(x, take(at + "moe_norm"), eps)
+            _, top_k, width, shared_width = moe_shape(c, layer)
             x = x + ops.moe(
                 n,
                 take(at + "router.weight"),
                 take(at + "router.bias"),
                 take(at + "shared"),
+                take(at + "shared_gate"),
                 take(at + "experts"),
-                c.num_experts_per_tok if c.num_experts else 0,
-                c.moe_intermediate_size if c.num_experts else 0,
-                c.shared_expert_intermediate_size,
+                top_k,
+                width,
+                shared_width,
                 self.bits,
+                c.router_score == "softmax",
+                not c.norm_topk_prob,
                 c.routed_scaling_factor,
             )
         n = ops.rmsnorm(x, take("norm"), eps)
-        logits: Tensor = ops.linear(n, take("embed"), c.vocab_size, d, 8)
+        logits: Tensor = ops.linear(n, take("embed" if c.tie_word_embeddings else "head"), c.vocab_size, d, 8)
         return logits
 
 

@@ -14,10 +14,11 @@ _SCHEMAS = {
     "embed": "Tensor token, Tensor blob, int rows, int columns",
     "rmsnorm": "Tensor x, Tensor weight, float eps",
     "linear": "Tensor x, Tensor blob, int rows, int columns, int bits",
+    "norm_heads": "Tensor qkv, Tensor q_weight, Tensor k_weight, int queries, int keys, float eps",
     "attention": "Tensor qkv, Tensor cosine, Tensor sine, Tensor(a!) kv, Tensor position, int heads, int kv_heads, "
     "bool qk_norm, float eps",
-    "moe": "Tensor n, Tensor router, Tensor bias, Tensor shared, Tensor experts, int top_k, int width, "
-    "int shared_width, int bits, float scaling",
+    "moe": "Tensor n, Tensor router, Tensor bias, Tensor shared, Tensor shared_gate, Tensor experts, int top_k, "
+    "int width, int shared_width, int bits, bool softmax, bool as_scored, float scaling",
 }
 
 
@@ -35,6 +36,7 @@ _SHAPES: dict[str, Callable[..., Tensor]] = {
     "embed": lambda token, blob, rows, columns: _floats(blob, columns),
     "rmsnorm": lambda x, weight, eps: torch.empty_like(x),
     "linear": lambda x, blob, rows, columns, bits: _floats(x, rows),
+    "norm_heads": lambda qkv, *_: torch.empty_like(qkv),
     "attention": _attention_shape,
     "moe": lambda n, *_: torch.empty_like(n),
 }

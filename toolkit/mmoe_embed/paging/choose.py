@@ -105,7 +105,7 @@ class _Placed:
 
     def make(self, config: ModelConfig) -> PlacedCache:
         """The slots, empty."""
-        layers, experts = config.num_hidden_layers, config.num_experts
+        layers, experts = len(config.routed_layers), config.num_experts
         return PlacedCache(self.policy, layers, experts, self.slots, self.placement)
 
 
@@ -176,7 +176,7 @@ def choose_placement(
     if prefetch is None:
         prefetch = choose_prefetch(forecasts) if forecasts and not cache_margin else 0
     placement = dataclasses.replace(plan.make(whole), prefetch=prefetch, cache_margin=cache_margin)
-    cycle = config.num_hidden_layers * config.num_experts_per_tok
+    cycle = len(config.routed_layers) * config.num_experts_per_tok
     chosen = next((told for told in forecasts if told.prefetch == prefetch), None)
     late = float(outcome.misses) if not prefetch or chosen is None else outcome.uses * (1 - chosen.hit_rate)
     promise = Promise(
@@ -240,7 +240,7 @@ def _spread(uses: Uses) -> npt.NDArray[np.float64]:
 
 def _list_plans(config: ModelConfig, slots: int, cost: ExpertCost) -> Iterator[_Plan]:
     """The plainest first: it is taken where none is better."""
-    layers, count = config.num_hidden_layers, config.num_hidden_layers * config.num_experts
+    layers, count = len(config.routed_layers), config.expert_count
     least = config.num_experts_per_tok + 1
     yield _Plan()
     for share in _SHARES:
@@ -262,7 +262,7 @@ def _judge(
     batches: list[Batch], half: int, policy: str, config: ModelConfig, slots: int, placement: Placement
 ) -> _Outcome:
     """Replay all, count the second half."""
-    layers, experts = config.num_hidden_layers, config.num_experts
+    layers, experts = len(config.routed_layers), config.num_experts
     cache = PlacedCache(policy, layers, experts, slots, placement)
     places = placement.places(layers * experts) or [CACHED] * (layers * experts)
     tokens = uses = misses = in_place = 0
@@ -295,7 +295,7 @@ def _forecast(
 
 
 def _bound(batches: list[Batch], half: int, config: ModelConfig, slots: int) -> float:
-    count = config.num_hidden_layers * config.num_experts
+    count = config.expert_count
     cache = BeladyCache([1] * count, slots, [batch for _, batch, _ in batches], bypass=True)
     uses = misses = 0
     for number, (layer, batch, starts_token) in enumerate(batches):
@@ -308,7 +308,7 @@ def _bound(batches: list[Batch], half: int, config: ModelConfig, slots: int) -> 
 
 def _check_shape(trace: Trace, config: ModelConfig) -> None:
     has = (len(trace.expert_bytes), trace.experts_per_layer, trace.top_k)
-    layers, experts, top_k = config.num_hidden_layers, config.num_experts, config.num_experts_per_tok
+    layers, experts, top_k = len(config.routed_layers), config.num_experts, config.num_experts_per_tok
     if has[0] != layers or has[1] > experts or has[2] != top_k:
         raise UsageError(
             f"the trace is of another model: {has[0]} layers, experts up to {has[1] - 1}, top-{has[2]}; this one has"
@@ -333,6 +333,6 @@ def _second_half(batches: list[Batch]) -> int:
 
 def _count_uses(batches: list[Batch], config: ModelConfig) -> Uses:
     """int (layers, experts)"""
-    layers, experts = config.num_hidden_layers, config.num_experts
+    layers, experts = len(config.routed_layers), config.num_experts
     numbers = np.array([expert for _, batch, _ in batches for expert in batch], np.int64)
     return np.bincount(numbers, minlength=layers * experts).reshape(layers, experts)

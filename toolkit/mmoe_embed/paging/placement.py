@@ -66,7 +66,7 @@ def check_placement(placement: Placement, config: ModelConfig, slots: int, *, ma
     Raises:
         UsageError: a number is out of range, experts are listed twice, or a layer cannot load what a token needs.
     """
-    count = config.num_hidden_layers * config.num_experts
+    count = config.expert_count
     for name, experts in (("residents", placement.residents), ("in_place", placement.in_place)):
         _check_numbers(name, experts, count)
     if both := set(placement.residents) & set(placement.in_place):
@@ -109,7 +109,7 @@ def _check_numbers(name: str, experts: Sequence[int], count: int) -> None:
 
 
 def _check_slots(placement: Placement, config: ModelConfig, slots: int) -> None:
-    layers, experts = config.num_hidden_layers, config.num_experts
+    layers, experts = len(config.routed_layers), config.num_experts
     if placement.layer_slots and (len(placement.layer_slots) != layers or sum(placement.layer_slots) != slots):
         raise UsageError(
             f"layer_slots {list(placement.layer_slots)} are not {slots} slots over {layers} layers",

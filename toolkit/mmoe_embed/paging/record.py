@@ -22,16 +22,18 @@ def describe_trace(golden: Golden, plan: dict[str, Any], build_id: str, prompts:
     sha256 = hashlib.sha256("\n".join(prompts).encode()).hexdigest()
     lines = [
         "# route_trace v1",
-        f"# model={golden.model.model_id} n_layer={config.num_hidden_layers} n_expert={config.num_experts}"
+        f"# model={golden.model.model_id} n_layer={len(config.routed_layers)} n_expert={config.num_experts}"
         f" n_expert_used={config.num_experts_per_tok}",
         f"# board={plan['board']} build={build_id} slots={plan['slots']} policy={plan['policy']}",
         # a decode step for each token of the prompt, so its experts are touched token by token
         f"# prefill=1 prompts={len(prompts)} prompts_sha256={sha256}",
     ]
-    dense = [0] * config.num_hidden_layers
+    dense = [0] * len(config.routed_layers)
     for symbol in build_weights(golden.model).symbols:
         if symbol.name.startswith("layers_"):
-            dense[int(symbol.name.split("_")[1])] += symbol.size_bytes
+            # what a layer without experts reads counts with the next one that has some
+            layer = sum(routed < int(symbol.name.split("_")[1]) for routed in config.routed_layers)
+            dense[min(layer, len(dense) - 1)] += symbol.size_bytes
     lines += [
         f"# layer={layer} expert_bytes={plan['expert_bytes']} dense_bytes={size}" for layer, size in enumerate(dense)
     ]

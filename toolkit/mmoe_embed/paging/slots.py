@@ -39,7 +39,7 @@ class Slots:
         """Forget every expert and what the policy knows of it."""
         config = self._config
         self._cache = PlacedCache(
-            self._policy, config.num_hidden_layers, config.num_experts, self._slots, self._placement
+            self._policy, len(config.routed_layers), config.num_experts, self._slots, self._placement
         )
         self._starts = True
 
@@ -64,7 +64,7 @@ class Slots:
             routes: uint8 (layers, top_k) of each token.
         """
         self.begin_pass()
-        for layer in range(self._config.num_hidden_layers):
+        for layer in range(len(self._config.routed_layers)):
             chosen = sorted({int(expert) for token in routes for expert in token[layer]})
             most = self._group_size(layer)
             for first in range(0, len(chosen), most):

@@ -48,7 +48,14 @@ static void run_swiglu(void) { mmoe_swiglu_f32(x, columns, y); }
 static void run_rotary(void) { mmoe_rotary_f32(y, attention.cosine, attention.sine, columns); }
 static void run_argmax(void) { y[0] = (float)mmoe_argmax_f32(x, columns); }
 static void run_route(void) {
-    mmoe_route_f32(x, columns, (const float *)(const void *)weights, bias, rows, batch, 1.0f, chosen, gates, y);
+    const mmoe_router router = {
+        .experts = (uint16_t)rows,
+        .top_k = (uint16_t)batch,
+        .scaling = 1.0f,
+        .weight = (const float *)(const void *)weights,
+        .bias = bias,
+    };
+    mmoe_route_f32(&router, x, columns, chosen, gates, y);
 }
 static void run_attention(void) {
     memcpy(y, x, sizeof(float) * (attention.heads + 2u * KV_HEADS) * attention.head_dim);

@@ -66,7 +66,8 @@ ZTEST(kernels, test_route) {
     load(in, x, WIDTH);
     load(weight, router, EXPERTS * WIDTH);
     load(bias, router_bias, EXPERTS);
-    mmoe_route_f32(in, WIDTH, weight, bias, EXPERTS, TOP_K, 1.5f, expert, gate, scratch);
+    const mmoe_router table = {.experts = EXPERTS, .top_k = TOP_K, .scaling = 1.5f, .weight = weight, .bias = bias};
+    mmoe_route_f32(&table, in, WIDTH, expert, gate, scratch);
     zassert_mem_equal(expert, chosen, TOP_K);
     EXPECT_BITS(gate, gates);
 }
