@@ -9,9 +9,11 @@ from mmoe_embed import __version__
 from mmoe_embed.cli.output import report_failure
 
 # verb: one line of help. The verb's module is mmoe_embed.cli.<verb>, its click command is called `command`;
-# a hyphen of a verb is an underscore there.
+# a hyphen of a verb is an underscore there, and what is a word of Python has a name of its own.
 VERBS = {
     "train": "train a model from a recipe",
+    "import": "turn a Hugging Face directory into a checkpoint",
+    "export-checkpoint": "write an imported checkpoint back as its Hugging Face directory",
     "quantize": "turn a checkpoint into integers",
     "plan": "decide where every byte lives on a board",
     "fit": "say which boards a model runs on",
@@ -37,6 +39,9 @@ VERBS = {
 }
 
 
+_MODULES = {"import": "import_checkpoint"}
+
+
 class _LazyGroup(click.RichGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -44,7 +49,7 @@ class _LazyGroup(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"mmoe_embed.cli.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"mmoe_embed.cli.{_MODULES.get(cmd_name, cmd_name).replace('-', '_')}")
         command: click.Command = module.command
         return command
 
