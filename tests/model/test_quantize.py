@@ -37,11 +37,10 @@ def test_quantize_int4_is_within_one_step(weights: np.ndarray) -> None:
     assert matrix.group is not None
     assert matrix.q.min() >= -8
     assert matrix.q.max() <= 7
-    # half a step of rounding, half of clipping at +7.5, and what rounding the group scale takes
+    # half a step of rounding, half of clipping at +7.5, and what rounding the group scale takes; a scale under 2^-64 is 0
     step = matrix.scale[:, None] * np.maximum(1, np.repeat(matrix.group, 32, axis=1)[:, : weights.shape[1]])
-    assert (
-        np.abs(matrix.dequantize() - weights) <= step * 0.51 + matrix.scale[:, None] * 4.1 + np.float32(2.0**-56)
-    ).all()
+    least = np.float32(7.5 * 255 * 2.0**-64)
+    assert (np.abs(matrix.dequantize() - weights) <= step * 0.51 + matrix.scale[:, None] * 4.1 + least).all()
 
 
 def test_quantize_int4_worked_example() -> None:
