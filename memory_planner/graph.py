@@ -10,6 +10,7 @@ from memory_planner.errors import DuplicateNameError, GraphError, UnknownNameErr
 from memory_planner.problem import DEFAULT_POOL, Buffer, Pool, Problem, check_whole
 
 EXACT_STATES = 200_000  # sets of finished operators looked at before the beam takes over
+BEAM_STEPS = 40_000  # operators times beam width: where more, the beam is narrower, as long graphs would take minutes
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ class Graph:
             for name in o.outputs:
                 if name in written:
                     raise GraphError(f"tensor '{name}' is written twice, the second time by operator '{o.name}'")
-            written |= set(o.outputs)
+                written.add(name)
+            for output, source in o.inplace:
+                if output not in o.outputs or source not in known:
+                    raise GraphError(
+                        f"operator '{o.name}' writes '{output}' in place of '{source}': must be one of its outputs, in "
+                        "place of a tensor of the graph"
+                    )
             later -= set(o.outputs)
 
 
@@ -116,6 +123,10 @@ class Liveness:
             writer |= dict.fromkeys(writes, k)
         self.keep = [t.keep for t in graph.tensors]
         self.needs = [sum({1 << writer[t] for t in reads if t in writer}) for reads in self.inputs]
+        self.followers: list[list[int]] = [[] for _ in self.inputs]
+        for k, reads in enumerate(self.inputs):
+            for before in {writer[t] for t in reads if t in writer}:
+                self.followers[before].append(k)
         self.start = sum(self.size[t] for t in range(len(self.size)) if t not in writer and self.lives(t, 0))
 
     def lives(self, tensor: int, done: int) -> bool:
@@ -136,8 +147,12 @@ class Liveness:
             peak = max(peak, during)
         return peak
 
-    def ready(self, done: int) -> list[int]:
-        return [k for k, needs in enumerate(self.needs) if not done >> k & 1 and needs & ~done == 0]
+    def first_ready(self) -> tuple[int, ...]:
+        return tuple(k for k, needs in enumerate(self.needs) if needs == 0)
+
+    def next_ready(self, ready: tuple[int, ...], k: int, done: int) -> tuple[int, ...]:
+        """What can run after operator k, which was ready; done includes it."""
+        return (*(r for r in ready if r != k), *(f for f in self.followers[k] if self.needs[f] & ~done == 0))
 
 
 def order_operators(graph: Graph, beam_width: int = 64, states: int = EXACT_STATES) -> Schedule:
@@ -150,19 +165,20 @@ def order_operators(graph: Graph, beam_width: int = 64, states: int = EXACT_STAT
     exact = search_orders(live, states)
     if exact is not None:
         return Schedule(exact, live.peak(exact), given_peak, True)
-    best = min((search_beam(live, beam_width), given), key=live.peak)
+    width = max(1, min(beam_width, BEAM_STEPS // len(given)))
+    best = min((search_beam(live, width), given), key=live.peak)
     return Schedule(best, live.peak(best), given_peak, False)
 
 
 def search_orders(live: Liveness, states: int) -> tuple[int, ...] | None:
     """The order of the smallest peak (a bottleneck shortest path), or None past the limit of states."""
     whole = (1 << len(live.inputs)) - 1
-    heap: list[tuple[int, int, int, int]] = [(live.start, 0, 0, live.start)]
+    heap = [(live.start, 0, 0, live.start, live.first_ready())]
     came: dict[int, tuple[int, int]] = {}
     seen: set[int] = set()
     known = {0: live.start}
     while heap and len(known) <= states:
-        peak, _, done, alive = heapq.heappop(heap)
+        peak, _, done, alive, ready = heapq.heappop(heap)
         if done in seen:
             continue
         seen.add(done)
@@ -172,41 +188,89 @@ def search_orders(live: Liveness, states: int) -> tuple[int, ...] | None:
                 done, k = came[done]
                 order.append(k)
             return tuple(reversed(order))
-        for k in live.ready(done):
+        for k in ready:
             during, after = live.run(done, alive, k)
             state = done | 1 << k
             cost = max(peak, during)
             if cost < known.get(state, cost + 1):
                 known[state] = cost
                 came[state] = (done, k)
-                heapq.heappush(heap, (cost, -state.bit_count(), state, after))
+                heapq.heappush(heap, (cost, -state.bit_count(), state, after, live.next_ready(ready, k, state)))
     return None
 
 
+@dataclass(frozen=True)
+class Partial:
+    """The beginning of an order: `done` ran, k last of them, after those of `before`; `ready` can run next."""
+
+    peak: int
+    alive: int
+    done: int
+    k: int
+    before: Partial | None
+    ready: tuple[int, ...]
+
+
 def search_beam(live: Liveness, width: int) -> tuple[int, ...]:
-    """The best of `width` partial orders at every length, by peak so far, then bytes alive."""
-    beam: list[tuple[int, int, int, tuple[int, ...]]] = [(live.start, live.start, 0, ())]
+    """The best of `width` partial orders at every length."""
+    beam = [Partial(live.start, live.start, 0, -1, None, live.first_ready())]
     for _ in live.inputs:
-        following: dict[int, tuple[int, int, int, tuple[int, ...]]] = {}
-        for peak, alive, done, order in beam:
-            for k in live.ready(done):
-                during, after = live.run(done, alive, k)
-                entry = (max(peak, during), after, done | 1 << k, (*order, k))
-                if entry < following.get(entry[2], (entry[0] + 1, 0, 0, ())):
-                    following[entry[2]] = entry
-        beam = heapq.nsmallest(width, following.values())
-    return beam[0][3]
+        following: dict[int, tuple[int, int, int, Partial]] = {}
+        for part in beam:
+            for k in part.ready:
+                during, alive = live.run(part.done, part.alive, k)
+                done, peak = part.done | 1 << k, max(part.peak, during)
+                if done not in following or (peak, alive) < following[done][:2]:
+                    following[done] = (peak, alive, k, part)
+        chosen = heapq.nsmallest(width, following.items(), key=lambda item: (*item[1][:2], item[0]))
+        beam = [
+            Partial(peak, alive, done, k, part, live.next_ready(part.ready, k, done))
+            for done, (peak, alive, k, part) in chosen
+        ]
+    order = []
+    last = beam[0]
+    while last.before is not None:
+        order.append(last.k)
+        last = last.before
+    return tuple(reversed(order))
+
+
+def check_order(graph: Graph, order: tuple[int, ...]) -> None:
+    if sorted(order) != list(range(len(graph.operators))):
+        raise GraphError("the order does not name every operator once")
+    place = {k: at for at, k in enumerate(order)}
+    for k, followers in enumerate(Liveness(graph).followers):
+        for follower in followers:
+            if place[follower] < place[k]:
+                names = (graph.operators[follower].name, graph.operators[k].name)
+                raise GraphError(f"the order runs operator '{names[0]}' before '{names[1]}', which writes its input")
+
+
+def share_storage(graph: Graph, order: tuple[int, ...], death: dict[str, int]) -> dict[str, str]:
+    """Alias groups from the in-place pairs that the order allows: tensor -> group."""
+    group: dict[str, str] = {}
+    size = {t.name: t.size_bytes for t in graph.tensors}
+    taken = {t.name for t in graph.tensors if t.keep}
+    for at, k in enumerate(order):
+        for output, source in graph.operators[k].inplace:
+            dies = death[source] == at + 1 and source not in taken
+            if dies and size[output] <= size[source] and output not in group:
+                group[output] = group.setdefault(source, source)
+                taken.add(source)
+    return group
 
 
 def build_problem(
     graph: Graph, order: Sequence[int] | None = None, pools: tuple[Pool, ...] = (DEFAULT_POOL,), inplace: bool = True
 ) -> Problem:
     """Lifetimes for an order: operator i of it runs during [i, i + 1). In-place pairs become alias groups where the
-    input dies there and is at least as large.
+    input dies there, is not kept and is at least as large; only one output takes the place of an input.
+
+    Raises:
+        GraphError: the order does not name every operator once, each after the writers of its inputs.
     """
     order = tuple(range(len(graph.operators))) if order is None else tuple(order)
-    if sorted(order) != list(range(len(graph.operators))):
-        raise GraphError("the order does not name every operator once")
+    check_order(graph, order)
     end = max(1, len(order))
     birth = {t.name: 0 for t in graph.tensors}
     death = {t.name: end if t.keep else 1 for t in graph.tensors}
@@ -216,13 +280,7 @@ def build_problem(
             death[name] = max(death[name], at + 1)
         for name in graph.operators[k].inputs:
             death[name] = max(death[name], at + 1)
-    group: dict[str, str] = {}
-    size = {t.name: t.size_bytes for t in graph.tensors}
-    if inplace:
-        for at, k in enumerate(order):
-            for output, source in graph.operators[k].inplace:
-                if death[source] == at + 1 and size[output] <= size[source] and output not in group:
-                    group[output] = group.setdefault(source, source)
+    group = share_storage(graph, order, death) if inplace else {}
     buffers = [
         Buffer(t.name, t.size_bytes, birth[t.name], death[t.name], t.alignment, t.pools, group=group.get(t.name))
         for t in graph.tensors

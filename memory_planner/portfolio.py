@@ -11,7 +11,7 @@ from memory_planner.incumbent import Incumbent
 from memory_planner.native import Alarm, StoppedError
 from memory_planner.options import SearchOptions
 
-QUICK = 500  # buffers; up to here everything is tried, whatever the deadline says: tens of milliseconds
+QUICK = 500  # buffers; up to here everything is tried, whatever the deadline says: a tenth of a second
 LARGE = 3000  # buffers; above, one placement takes long and the exact search can do little
 LARGE_FIRST = ("birth", "sections_duration", "crowding_size")  # the fastest, then the best on the large ones measured
 
@@ -36,8 +36,12 @@ def try_first_fits(best: Incumbent, alarm: Alarm | None, options: SearchOptions)
 
 
 def try_baselines(best: Incumbent, alarm: Alarm | None) -> None:
-    """What other tools would answer: never be worse. None takes all of the time left."""
+    """What other tools would answer: never be worse. Of large problems none takes all of the time left, of small ones
+    all are asked whatever the alarm says.
+    """
     best.baselines_asked = True
+    if best.layout.count <= QUICK:
+        alarm = None
     pinned = bool((best.layout.pin >= 0).any())
     share = 0.5 if best.layout.count <= LARGE else 0.125
     for name, plan in BASELINES.items():

@@ -77,8 +77,7 @@ def find_split(problem: Problem, deadline_s: float, options: SearchOptions | Non
 
 
 def find_load(problem: Problem) -> int:
-    at, names = find_crowd(problem)
-    return sum(problem.buffer_by_name[name].size_bytes for name in names) if names else at * 0
+    return sum(problem.buffer_by_name[name].size_bytes for name in find_crowd(problem)[1])
 
 
 def pin_buffers(problem: Problem, plan: Plan, names: Sequence[str]) -> Problem:

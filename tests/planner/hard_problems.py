@@ -44,11 +44,11 @@ def transformer(rng: random.Random, layers: int = 40, width: int = 4096) -> Prob
     return Problem(tuple(buffers))
 
 
-def aligned(rng: random.Random, count: int = 80) -> Problem:
+def aligned(rng: random.Random, count: int = 80, times: int = 60) -> Problem:
     """Every alignment from 1 to 4096, also such as are no power of two."""
     buffers = []
     for i in range(count):
-        lower = rng.randrange(60)
+        lower = rng.randrange(times)
         alignment = rng.choice((1, 2, 3, 4, 6, 8, 16, 48, 64, 100, 128, 4096))
         buffers.append(Buffer(f"a{i}", rng.randrange(1, 5000), lower, lower + rng.randrange(1, 20), alignment))
     return Problem(tuple(buffers))

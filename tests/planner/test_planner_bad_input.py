@@ -95,6 +95,10 @@ def test_solve_group_pins_overlap_is_refused() -> None:
         (HEAD + 'a,0,1,"4\n', 2, "broken CSV"),
         ("id,lower,upper,size,alignment\na,0,1,4,0\n", 2, "at least 1"),
         (HEAD + "a,0,1,\n", 2, "size is ''"),
+        (HEAD + " ,0,1,4\n", 2, "id is ''"),
+        (HEAD + "a\0b,0,1,4\n", 2, "printable"),
+        (HEAD + f"a,0,1,{2**62}\nb,0,1,{2**62}\n", 0, "at or past 2^62"),
+        ("id,lower,upper,size,offset\na,0,2,8,0\nb,1,3,8,4\n", 0, "'a' and 'b' are pinned"),
     ],
 )
 def test_parse_csv_broken_names_the_line(text: str, line: int, says: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from itertools import permutations, product
 
 import pytest
@@ -52,6 +54,35 @@ def test_solve_pools_keeps_what_is_allowed() -> None:
     assert plan.placements["b"].pool == "dtcm"
 
 
+def test_solve_pins_at_one_offset_lie_in_two_pools() -> None:
+    pools = (Pool("dtcm", 8, read_cost=1), Pool("sram", 8, read_cost=3))
+    problem = Problem((Buffer("a", 8, 0, 2, offset=0), Buffer("b", 8, 0, 2, offset=0, reads=9)), pools)
+    plan = solve(problem, 1.0)
+    assert (plan.placements["a"].pool, plan.placements["b"].pool, plan.proven) == ("sram", "dtcm", True)
+
+
+def test_solve_tight_pools_are_filled_and_the_bound_is_near() -> None:
+    """Three pools with a tenth more room than what is alive, sizes off their alignment."""
+    rng = random.Random(5)
+    buffers = []
+    for i in range(80):
+        lower = rng.randrange(50)
+        reads, writes = rng.randrange(10), rng.randrange(1, 4)
+        upper = lower + rng.randrange(1, 12)
+        buffers.append(Buffer(f"b{i}", rng.randrange(1, 4096), lower, upper, 8, reads=reads, writes=writes))
+    load = solve(Problem(tuple(buffers)), 0.1).lower_bound_bytes
+    pools = (
+        Pool("dtcm", load // 4, 8, 1, 1),
+        Pool("sram", load // 2, 8, 2, 2),
+        Pool("psram", load * 35 // 100, 32, 8, 12),
+    )
+    problem = Problem(tuple(buffers), pools)
+    plan = solve(problem, 3.0)
+    assert plan.cost <= 1.15 * plan.cost_lower_bound
+    again = solve(problem, 0.0, start=plan)
+    assert again.cost <= plan.cost
+
+
 @settings(max_examples=100)
 @given(st.data())
 def test_order_operators_is_optimal(data: st.DataObject) -> None:
@@ -89,9 +120,44 @@ def test_build_problem_inplace_saves() -> None:
     assert solve(build_problem(graph)).total_bytes == 12
 
 
-def test_graph_out_of_order_is_named() -> None:
-    with pytest.raises(GraphError, match="cycle, or out of order"):
-        Graph((Tensor("x", 1), Tensor("y", 1)), (Operator("a", ("y",), ("x",)), Operator("b", ("x",), ("y",))))
+def test_build_problem_inplace_gives_an_input_to_one_output_and_keeps_what_is_kept() -> None:
+    split = Operator("split", ("x",), ("y", "z"), inplace=(("y", "x"), ("z", "x")))
+    graph = Graph((Tensor("x", 8), Tensor("y", 8, keep=True), Tensor("z", 8, keep=True)), (split,))
+    assert solve(build_problem(graph)).total_bytes == 16
+    relu = Operator("relu", ("x",), ("y",), inplace=(("y", "x"),))
+    graph = Graph((Tensor("x", 8, keep=True), Tensor("y", 8, keep=True)), (relu,))
+    assert solve(build_problem(graph)).total_bytes == 16
+
+
+@pytest.mark.parametrize(
+    ("tensors", "operators", "order", "says"),
+    [
+        ("xy", (Operator("a", ("y",), ("x",)), Operator("b", ("x",), ("y",))), None, "cycle, or out of order"),
+        ("xy", (Operator("a", ("x",), ("y", "y")),), None, "written twice"),
+        ("xy", (Operator("a", ("x",), ("y",), inplace=(("y", "q"),)),), None, "in place of 'q'"),
+        ("xyz", (Operator("a", ("x",), ("y",)), Operator("b", ("y",), ("z",))), [1, 0], "'b' before 'a'"),
+        ("xy", (Operator("a", ("x",), ("y",)),), [0, 0], "every operator once"),
+    ],
+)
+def test_graph_broken_is_named(
+    tensors: str, operators: tuple[Operator, ...], order: list[int] | None, says: str
+) -> None:
+    with pytest.raises(GraphError, match=says):
+        build_problem(Graph(tuple(Tensor(name, 1) for name in tensors), operators), order)
+
+
+def test_order_operators_long_graph_ends() -> None:
+    """Hundreds of operators, dozens of them ready at any time: the beam narrows instead of taking minutes."""
+    rng = random.Random(1)
+    tensors, operators = [Tensor("x", 100)], []
+    for k in range(400):
+        inputs = tuple({rng.choice(tensors[-20:]).name for _ in range(2)})
+        tensors.append(Tensor(f"t{k}", rng.randint(1, 1000)))
+        operators.append(Operator(f"o{k}", inputs, (f"t{k}",)))
+    cpu = time.process_time()
+    schedule = order_operators(Graph(tuple(tensors), tuple(operators)), states=2000)
+    assert time.process_time() - cpu < 20.0
+    assert schedule.saved_bytes > 0
 
 
 @pytest.mark.skipif(not native.is_available(), reason="needs the compiled planner core")

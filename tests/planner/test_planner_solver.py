@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import threading
 import time
 from dataclasses import replace
 
 import pytest
+from hard_problems import aligned, tiling
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_problems import WITNESS, find_optimum, make_problem, rows
 
-from memory_planner import Buffer, Plan, Problem, SearchOptions, native, solve, validate
-from memory_planner.baselines import BASELINES, WITHOUT_PINS
+from memory_planner import Buffer, DeadlineError, Plan, Problem, SearchOptions, native, solve, validate
+from memory_planner.baselines import BASELINES, WITHOUT_PINS, plan_usmp_hill
+from memory_planner.first_fit import ORDERS, place_in_order, place_slowly
 from memory_planner.layout import build_layout
 from memory_planner.options import switch_names
 
@@ -162,6 +166,48 @@ def test_solve_empty_problem_is_zero() -> None:
 def test_solve_zero_sized_buffers_are_placed() -> None:
     plan = solve(Problem((Buffer("a", 0, 0, 1), Buffer("b", 0, 0, 1, offset=64))))
     assert offsets(plan) == {"a": 0, "b": 64}
+
+
+@pytest.mark.parametrize("deadline_s", [0.0, 0.001, -1.0, float("inf")])
+def test_solve_any_deadline_is_answered(deadline_s: float) -> None:
+    assert solve(make_problem(WITNESS), deadline_s).total_bytes == 8
+
+
+def test_solve_deadline_that_is_no_number_is_named() -> None:
+    with pytest.raises(DeadlineError, match="nan"):
+        solve(make_problem(WITNESS), float("nan"))
+
+
+@needs_core
+def test_solve_stop_answers_with_the_best_plan_so_far() -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    problem = tiling(random.Random(1), 800)
+    begin = time.perf_counter()
+    plan = solve(problem, 60.0, SearchOptions(exact=False), stop=stop)
+    assert time.perf_counter() - begin < 20.0
+    assert plan.total_bytes >= plan.lower_bound_bytes
+
+
+@needs_core
+@pytest.mark.parametrize("deadline_s", [0.0, 0.3])
+def test_solve_short_deadline_is_no_worse_than_hill_climbing(deadline_s: float) -> None:
+    problem = aligned(random.Random(3), 200)
+    layout = build_layout(problem.buffers)
+    assert solve(problem, deadline_s).total_bytes <= plan_usmp_hill(layout)[0] * layout.unit
+
+
+@needs_core
+@pytest.mark.parametrize(("count", "names"), [(200, list(ORDERS)), (1300, ["birth", "death"])])
+def test_first_fit_is_the_same_without_the_core(count: int, names: list[str]) -> None:
+    """In the second case the core forgets what has died."""
+    layout = build_layout(aligned(random.Random(4), count, count).buffers)
+    for name in names:
+        for best_fit in (False, True):
+            fast = place_in_order(layout, ORDERS[name](layout), best_fit)
+            slow = place_slowly(layout, ORDERS[name](layout), best_fit)
+            assert fast[0] == slow[0]
+            assert (fast[1] == slow[1]).all()
 
 
 def test_solve_alias_group_shares_one_storage() -> None:
