@@ -27,7 +27,8 @@ ConsoleDriver = Literal[
     "ambiq-uart", "lpuart", "max32-uart", "16550", "zephyr", "host",
 ]  # fmt: skip
 StorageDriver = Literal["mapped", "pl081", "file", "emulated-nor", "zephyr"]
-RunnerName = Literal["host", "qemu", "pyocd", "openocd", "jlink", "west"]
+RunnerName = Literal["host", "qemu", "pyocd", "openocd", "jlink", "west", "executorch"]
+Pattern = Literal["sequential", "random"]
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,8 +63,17 @@ class Flash(_Table, frozen=True, kw_only=True):
     modelled_as_rom: bool = False  # an emulator loads it and ignores stores
 
 
+class ReadRate(_Table, frozen=True, kw_only=True):
+    """How fast a memory is read; of a phone's storage one number is not enough, so each says how it was read."""
+
+    bytes_per_s: int
+    block_bytes: int | None = None  # of each read; absent in a limit of the interface
+    pattern: Pattern | None = None
+    source: str
+
+
 class Memory(_Table, frozen=True, kw_only=True):
-    """One contiguous memory; bandwidths are in bytes per cycle of the SoC clock (TVM's names)."""
+    """One contiguous memory; bandwidths are in bytes per cycle of the SoC clock (TVM's names), or a list of rates."""
 
     name: str
     kind: MemoryKind
@@ -82,7 +92,18 @@ class Memory(_Table, frozen=True, kw_only=True):
     read_latency_cycles: int | None = None
     write_latency_cycles: int | None = None
     burst_bytes: int | None = None
+    read: list[ReadRate] = []
     source: str
+
+    def read_rate(self, block_bytes: int) -> ReadRate | None:
+        """The rate that holds for scattered reads of so many bytes; None where nothing is known.
+
+        The largest block that is not larger, random before sequential; else the limit of the interface.
+        """
+        known = [rate for rate in self.read if rate.block_bytes is not None and rate.block_bytes <= block_bytes]
+        limits = [rate for rate in self.read if rate.block_bytes is None]
+        ranked = sorted(known, key=lambda rate: (rate.block_bytes or 0, rate.pattern == "random"))
+        return (ranked or limits or [None])[-1]
 
     @property
     def usable_bytes(self) -> int:
@@ -189,6 +210,12 @@ class WestRunner(_Table, frozen=True, kw_only=True):
     runner: str | None = None
 
 
+class ExecutorchRunner(_Table, frozen=True, kw_only=True):
+    """ExecuTorch's runtime inside an app: a phone runs what `mmoe-embed export` writes."""
+
+    os: Literal["android", "ios"]
+
+
 class Runner(_Table, frozen=True, kw_only=True):
     """How a build reaches the board; `default` names one of the tables beside it."""
 
@@ -199,6 +226,7 @@ class Runner(_Table, frozen=True, kw_only=True):
     openocd: OpenocdRunner | None = None
     jlink: JlinkRunner | None = None
     west: WestRunner | None = None
+    executorch: ExecutorchRunner | None = None
 
 
 class Board(_Table, frozen=True, kw_only=True):

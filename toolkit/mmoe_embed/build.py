@@ -74,6 +74,11 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
     """
     say = _progress(console)
     board = load_board(request.board)
+    if board.kind == "phone":
+        raise UsageError(
+            f"{board.name} is a phone, which runs programs of ExecuTorch",
+            try_=f"mmoe-embed export {request.checkpoint} --board {board.name} -o model.pte",
+        )
     request = dataclasses.replace(request, board=_resolve_board(request.board))
     toolchain = find_toolchain(board, request.compiler)
     asked = _describe_request(request, toolchain)

@@ -11,6 +11,7 @@ from mmoe_embed.instructions import COPYING_STORAGE, count_instructions
 from mmoe_embed.plan import BoardPlan, PlanRequest, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
+from mmoe_embed.traffic import count_dram_us, count_storage_us, count_token_bytes
 
 FORMULA = (
     "instr/token: a decoded token at half the context with its experts at hand, every kernel of it by its counts on an "
@@ -19,6 +20,8 @@ FORMULA = (
     "in slots or computed in place",
     "stall/token: what these reads take: time where the board file has the bandwidth of the memory; else the "
     "instructions of copy and CRC-32, without the wait states of a real flash",
+    "tok/s at most: phones: every weight that a token touches, and half the context's keys and values, once through "
+    "the DRAM at its peak, then the experts that are not in slots through the storage; computing is not counted",
 )
 
 
@@ -37,6 +40,7 @@ class Fit:
         reads_per_token: experts read from flash for one token: at most, or as promised for a trace.
         stall_instructions_per_token: copy and CRC-32 of these reads.
         stall_us_per_token: of these reads; None when the board file has no bandwidth.
+        most_tokens_per_s: what DRAM and storage allow; None where the board file does not have their rates.
     """
 
     board: str
@@ -53,6 +57,7 @@ class Fit:
     stall_bytes_per_token: int | None = None
     stall_instructions_per_token: int | None = None
     stall_us_per_token: float | None = None
+    most_tokens_per_s: float | None = None
 
 
 def fit_boards(checkpoint: Checkpoint, boards: list[str], scheme: str, request: PlanRequest) -> list[Fit]:
@@ -100,6 +105,7 @@ def describe_fit(board: Board, model: Quantized, plan: BoardPlan) -> Fit:
     taken = {m.name: sum(r.size_bytes for r in plan.regions if r.memory == m.name) for m in flash}
     counted = count_instructions(board, model, copies=plan.storage in COPYING_STORAGE)
     reads = count_reads(model, plan)
+    stall_us = _stall_us(board, plan, reads)
     return Fit(
         board.name,
         True,
@@ -114,7 +120,8 @@ def describe_fit(board: Board, model: Quantized, plan: BoardPlan) -> Fit:
         reads,
         round(reads * plan.expert_bytes),
         round(reads * counted.read) if counted else None,
-        _stall_us(board, plan, reads),
+        stall_us,
+        _most_tokens_per_s(board, model, stall_us),
     )
 
 
@@ -127,9 +134,17 @@ def count_reads(model: Quantized, plan: BoardPlan) -> float:
     return len(model.config.routed_layers) * model.config.num_experts_per_tok
 
 
+def _most_tokens_per_s(board: Board, model: Quantized, stall_us: float | None) -> float | None:
+    positions = model.config.max_position_embeddings // 2
+    dram_us = count_dram_us(board, count_token_bytes(model.config, model.scheme, positions))
+    return None if dram_us is None or stall_us is None else round(1e6 / (dram_us + stall_us), 1)
+
+
 def _stall_us(board: Board, plan: BoardPlan, reads: float) -> float | None:
     if not reads:
         return 0.0
+    if board.kind == "phone":
+        return count_storage_us(board, reads, plan.expert_bytes)
     memory = next(m for m in board.memory if m.name == plan.memory_of("experts"))
     if memory.read_bytes_per_cycle is None:
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from mmoe_embed.board import Board, Storage, list_boards, load_board, parse_board
+from mmoe_embed.board import Board, ReadRate, Storage, list_boards, load_board, parse_board
 from mmoe_embed.board_draft import check_board, compare_board, draft_board
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.devicetree import compare_memories, describe_board, read_devicetree, read_settings
@@ -150,6 +150,7 @@ def render_board(board: Board) -> str:
         uses = f": {', '.join(memory.use)}" if memory.use else ""
         size = f"0x{memory.base:08x} {memory.size:>11} B {memory.access:<3}"
         lines.append(f"  memory    {memory.name:<8} {memory.kind:<9} {size}{budget}{uses}")
+        lines += [f"  read      {memory.name:<8} {_render_rate(rate)}: {rate.source}" for rate in memory.read]
     for write in board.boot_writes:
         lines.append(
             f"  boot      0x{write.address:08x} clear 0x{write.clear:08x} set 0x{write.set:08x}: {write.source}"
@@ -158,6 +159,11 @@ def render_board(board: Board) -> str:
     if board.notes:
         lines.append(f"  note      {board.notes}")
     return "\n".join(lines)
+
+
+def _render_rate(rate: ReadRate) -> str:
+    how = f"{rate.pattern or ''} reads of {rate.block_bytes} B" if rate.block_bytes else "at most"
+    return f"{rate.bytes_per_s / 1e9:g} GB/s, {how.strip()}"
 
 
 def _render_storage(storage: Storage) -> str:

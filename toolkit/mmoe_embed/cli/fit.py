@@ -33,6 +33,7 @@ def command(
 
 _COLUMNS = (
     "board", "fits", "scheme", "SRAM free", "flash free", "experts", "instr/token", "reads/token", "stall/token",
+    "tok/s at most",
 )  # fmt: skip
 
 
@@ -56,7 +57,8 @@ def _cells(fit: Fit) -> tuple[str, ...]:
     experts = f"{fit.expert_mode}" + (f", {fit.slots} slots" if fit.slots else "")
     sizes = (_number(fit.margin_bytes), _number(fit.flash_free_bytes))
     reads = "?" if fit.reads_per_token is None else f"{fit.reads_per_token:.3g}"
-    costs = (_number(fit.instructions_per_token), reads, _stall(fit))
+    most = "?" if fit.most_tokens_per_s is None else f"{fit.most_tokens_per_s:,.0f}"
+    costs = (_number(fit.instructions_per_token), reads, _stall(fit), most)
     return (fit.board, "yes", fit.scheme or "", *sizes, experts, *costs)
 
 
