@@ -74,7 +74,7 @@ def test_resume_after_a_kill_gives_the_same_bits(recipe: Path, tmp_path: Path) -
     code = "import sys, pathlib, mmoe_embed.train.loop as l; l.train_recipe(*map(pathlib.Path, sys.argv[1:]))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     child = subprocess.Popen([sys.executable, "-c", code, str(recipe), str(output)], env=environment)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (output / "state.pt").exists() and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.02)
     child.kill()

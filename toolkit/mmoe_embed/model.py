@@ -20,6 +20,7 @@ class RouterReport:
 
     z_loss: Tensor  # scalar, mean over tokens and layers of logsumexp(logits)^2
     load: Tensor  # int64 (layers that have experts, experts), tokens sent to each expert
+    scores: tuple[Tensor, ...]  # of each layer that has experts: (batch * time, experts)
 
 
 class Quantizer:
@@ -202,12 +203,16 @@ class Router(nn.Module):
     def forward(self, n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(chosen experts, their gates, router logits) of (tokens, hidden) inputs."""
         logits = functional.linear(n, self.weight)
-        scores = logits.sigmoid() if self.config.router_score == "sigmoid" else logits.softmax(dim=-1)
+        scores = self.score(logits)
         chosen = (scores.detach() + self.bias).topk(self.config.num_experts_per_tok, dim=-1).indices
         gates = scores.gather(-1, chosen)
         if self.config.norm_topk_prob:
             gates = gates / gates.sum(dim=-1, keepdim=True)
         return chosen, gates * self.config.routed_scaling_factor, logits
+
+    def score(self, logits: Tensor) -> Tensor:
+        """(tokens, experts), 0..1."""
+        return logits.sigmoid() if self.config.router_score == "sigmoid" else logits.softmax(dim=-1)
 
 
 class Moe(nn.Module):
@@ -297,7 +302,7 @@ class MoeModel(nn.Module):
         if documents is not None:
             causal = torch.ones(steps, steps, dtype=torch.bool).tril()
             visible = ((documents[:, :, None] == documents[:, None, :]) & causal)[:, None]
-        z_loss, loads = x.new_zeros(()), []
+        z_loss, loads, scores = x.new_zeros(()), [], []
         for module in self.layers:
             layer: Any = module
             x = x + layer.attn(layer.attn_norm(x), cos, sin, quantizer, visible)
@@ -306,12 +311,13 @@ class MoeModel(nn.Module):
             if logits is not None:
                 z_loss = z_loss + logits[real].logsumexp(dim=-1).square().mean() / len(self.config.routed_layers)
                 loads.append(torch.bincount(chosen[real].flatten(), minlength=self.config.num_experts))
+                scores.append(layer.moe.router.score(logits))
         x = x.flatten(0, 1)[wanted.flatten().nonzero().flatten()] if wanted is not None else x
         head = quantizer.activations(self.norm(x))
         load = torch.stack(loads) if loads else torch.zeros(0, 0, dtype=torch.int64)
         if not self.config.tie_word_embeddings:
             embedding = quantizer.embedding(self.lm_head.weight)
-        return functional.linear(head, embedding), RouterReport(z_loss, load)
+        return functional.linear(head, embedding), RouterReport(z_loss, load, tuple(scores))
 
     @torch.no_grad()
     def balance(self, load: Tensor, rate: float) -> None:

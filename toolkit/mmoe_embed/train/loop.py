@@ -30,6 +30,7 @@ from mmoe_embed.train.curves import draw_curves
 from mmoe_embed.train.data import Batch
 from mmoe_embed.train.evaluate import HeldOut, match_exactly, measure_held_out
 from mmoe_embed.train.export import write_checkpoint
+from mmoe_embed.train.locality import concentrate_use, share_use, spread_over_blocks
 from mmoe_embed.train.parallel import Ranks, join_ranks
 from mmoe_embed.train.prepare import Prepared, open_output, prepare
 from mmoe_embed.train.recipe import StageSettings, load_recipe
@@ -37,7 +38,7 @@ from mmoe_embed.train.state import State, load_state, save_state
 from mmoe_embed.whole_file import write_whole
 
 METRICS = (
-    "stage", "step", "loss", "z_loss", "gradient_norm", "learning_rate", "largest_load",
+    "stage", "step", "loss", "z_loss", "block_spread", "gradient_norm", "learning_rate", "largest_load",
     "source", "held_out_loss", "bits_per_byte", "exact_match",
 )  # fmt: skip
 _HELD_OUT_TOKENS = 1 << 16  # a source's evaluation looks at no more
@@ -107,6 +108,8 @@ def train_recipe(
                 prepared = prepare(recipe_file, recipe, output)
             ranks.wait()
         model = MoeModel(prepared.config)
+        if prepared.start is not None:
+            model.load_numpy(prepared.start.tensors)
         state = State(prepared.identity)
         state_file = output / "state.pt"
         if resume and state_file.is_file():
@@ -223,8 +226,12 @@ def _train_stage(run: _Run, index: int) -> None:
 
 def _take_step(
     run: _Run, optimizer: torch.optim.Optimizer, stage: StageSettings, batch: Batch
-) -> tuple[float, float, float, float]:
-    """One optimizer step; (loss, z-loss, gradient norm, largest share of one expert relative to an even one)."""
+) -> tuple[float, float, float, float, float]:
+    """One optimizer step.
+
+    Returns:
+        (loss, z-loss, spread over blocks, gradient norm, largest share of one expert relative to an even one)
+    """
     model, ranks = run.model, run.ranks
     batch = ranks.share(batch)
     wanted = batch.real if stage.prompt_weight else batch.answer
@@ -234,9 +241,14 @@ def _take_step(
     # both means are over the whole batch, of which this process has a share
     loss = (losses * weights).sum() / ranks.sum(weights.sum())
     real = batch.real.sum()
-    z_loss = report.z_loss * (real / ranks.sum(real) if ranks.size > 1 else 1.0)
+    share = real / ranks.sum(real) if ranks.size > 1 else 1.0
+    z_loss, spread, locality = report.z_loss * share, loss.new_zeros(()), loss.new_zeros(())
+    if stage.locality:
+        use = share_use(report.scores, run.prepared.config.num_experts_per_tok)
+        spread = spread_over_blocks(use, batch.real, stage.locality_block) * share
+        locality = spread + concentrate_use(use, batch.real) * share
     optimizer.zero_grad(set_to_none=True)
-    (loss + stage.z_loss * z_loss).backward()
+    (loss + stage.z_loss * z_loss + stage.locality * locality).backward()
     ranks.add_gradients(model)
     norm = ranks.clip_gradients(model, stage.clip)
     optimizer.step()
@@ -245,27 +257,28 @@ def _take_step(
         load = ranks.sum(report.load)
         model.balance(load, stage.balance_rate)
         largest = float((load.amax(dim=1) / load.float().mean(dim=1)).max())
-    total, z_total = ranks.sum(torch.stack([loss, z_loss])).tolist()
-    return total, z_total, norm, largest
+    total, z_total, spread_total = ranks.sum(torch.stack([loss, z_loss, spread])).tolist()
+    return total, z_total, spread_total, norm, largest
 
 
 def _log_window(run: _Run, stage: StageSettings, rate: float) -> float:
     """A row of means since the last one; returns the loss."""
     state = run.state
     n = (state.step - 1) % run.prepared.recipe.log_every + 1
-    loss, z_loss, norm, load = (w / n for w in state.window)
+    loss, z_loss, spread, norm, load = (w / n for w in state.window)
     state.rows.append(
         {
             "stage": stage.name,
             "step": str(state.step),
             "loss": f"{loss:.5f}",
             "z_loss": f"{z_loss:.4f}",
+            "block_spread": f"{spread:.4f}" if stage.locality else "",
             "gradient_norm": f"{norm:.4f}",
             "learning_rate": f"{rate:.3e}",
             "largest_load": f"{load:.3f}",
         }
     )
-    state.window = [0.0] * 4
+    state.window = [0.0] * len(state.window)
     _write_metrics(run)
     return loss
 

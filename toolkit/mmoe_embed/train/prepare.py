@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 from tokenizers import Tokenizer
 
+from mmoe_embed.checkpoint import Checkpoint, load_checkpoint
 from mmoe_embed.config import GenerationConfig, ModelConfig
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.train.corpus import Corpus, draw_packed, read_corpus
@@ -26,6 +28,7 @@ class Prepared:
 
     Attributes:
         identity: sha256 over recipe and data.
+        start: the checkpoint that the first stage starts from; None: drawn weights.
         train, evaluate: the examples of [data].
         corpora: the sources, by name.
     """
@@ -36,6 +39,7 @@ class Prepared:
     config: ModelConfig
     tokenizer: Tokenizer
     generation: GenerationConfig
+    start: Checkpoint | None
     train: Examples | None
     evaluate: Examples | None
     corpora: dict[str, Corpus]
@@ -87,10 +91,15 @@ def prepare(recipe_file: Path, recipe: Recipe, output: Path) -> Prepared:
     base = recipe_file.parent
     data = recipe.data
     pairs = read_pairs(base / data.train, data.make) if data else []
+    start = _open_start(recipe, config, base, str(recipe_file)) if recipe.start else None
     files = [base / data.train] if data else []
     files += [file for source in recipe.source for file in find_files(source, base)]
-    identity = hashlib.sha256(recipe_file.read_bytes() + "".join(map(hash_file, files)).encode()).hexdigest()
-    tokenizer = _open_tokenizer(recipe, [t for p in pairs for t in (p.prompt, p.completion)], base, output)
+    hashes = [*map(hash_file, files), *([start.sha256] if start else [])]
+    identity = hashlib.sha256(recipe_file.read_bytes() + "".join(hashes).encode()).hexdigest()
+    if start is not None:
+        tokenizer = Tokenizer.from_str(start.tokenizer)
+    else:
+        tokenizer = _open_tokenizer(recipe, [t for p in pairs for t in (p.prompt, p.completion)], base, output)
     vocabulary = tokenizer.get_vocab()
     bos, sep, eos = (vocabulary[t] for t in SPECIAL_TOKENS)
     generation = GenerationConfig(
@@ -108,10 +117,26 @@ def prepare(recipe_file: Path, recipe: Recipe, output: Path) -> Prepared:
         config,
         tokenizer,
         generation,
+        start,
         encode(data.train) if data else None,
         encode(data.evaluate) if data and data.evaluate else None,
         {s.name: read_corpus(s, base, tokenizer, generation, output / "data") for s in recipe.source},
     )
+
+
+def _open_start(recipe: Recipe, config: ModelConfig, base: Path, at: str) -> Checkpoint:
+    """The checkpoint of `start`, which must be of the recipe's model."""
+    start = load_checkpoint(base / recipe.start)
+    differing = [
+        f"{name} {getattr(start.config, name)}, here {value}"
+        for name, value in msgspec.structs.asdict(config).items()
+        if getattr(start.config, name) != value
+    ]
+    if differing:
+        raise ToolkitError(
+            f"the checkpoint in {recipe.start} is of another model: {'; '.join(differing)}", at=f"{at}, start"
+        )
+    return start
 
 
 def _open_tokenizer(recipe: Recipe, texts: list[str], base: Path, output: Path) -> Tokenizer:

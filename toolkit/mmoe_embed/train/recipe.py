@@ -63,6 +63,8 @@ class StageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     clip: Annotated[float, Meta(gt=0)] = 1.0  # largest gradient norm
     z_loss: Rate = 1e-4
     balance_rate: Rate = 1e-3
+    locality: Rate = 0.0  # weight of the experts that a block of tokens needs (`train/locality.py`); 0: not looked at
+    locality_block: Annotated[int, Meta(ge=2)] = 8  # tokens
     prompt_weight: Rate = 0.0  # weight of the loss on the request's own tokens
 
     @property
@@ -93,6 +95,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     parallel: Parallel = "data"  # under torchrun: share out the rows; also the experts; or every tensor
     log_every: Positive = 50  # steps a row of metrics.csv
     save_every: Positive = 500  # steps between resumable states
+    start: str = ""  # a checkpoint folder, relative to the recipe: its weights and tokenizer instead of drawn ones
     data: DataSettings | None = None
     source: list[SourceSettings] = []
     tokenizer: TokenizerSettings

@@ -11,7 +11,7 @@ import torch
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.train.evaluate import HeldOut
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclasses.dataclass
@@ -23,7 +23,7 @@ class State:
     step: int = 0  # steps of this stage that are done
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: dict[str, Any] = dataclasses.field(default_factory=dict)
-    window: list[float] = dataclasses.field(default_factory=lambda: [0.0] * 4)  # sums of metrics since the last row
+    window: list[float] = dataclasses.field(default_factory=lambda: [0.0] * 5)  # sums of metrics since the last row
     rows: list[dict[str, str]] = dataclasses.field(default_factory=list)  # metrics.csv so far
     found: dict[str, dict[str, dict[str, Any]]] = dataclasses.field(default_factory=dict)  # stage: source: HeldOut
 
