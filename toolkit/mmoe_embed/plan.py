@@ -14,9 +14,10 @@ from mmoe_embed.errors import FitError, UsageError
 from mmoe_embed.experts import MAX_IMAGE_BYTES, ImageLayout, expert_page
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
 from mmoe_embed.image import Part, Region, fits, free_bytes, place_image
-from mmoe_embed.paging.choose import Choice, Promise, Workload, choose_placement
+from mmoe_embed.paging.choose import Choice, Workload, choose_placement
 from mmoe_embed.paging.cost import ExpertCost, expert_cost
 from mmoe_embed.paging.placement import Placement, check_placement
+from mmoe_embed.paging.promise import Promise
 from mmoe_embed.paging.replay import RUNTIME_POLICIES
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized

@@ -31,8 +31,9 @@ from mmoe_embed.paging.trace import Trace, read_trace
 def command(trace: Path, budget: int, policy: str, bandwidth: float, learn_from: Path | None) -> Result:
     """Replay TRACE (CSV) through one cache of BYTES over all layers: hit rates, bytes read and stall of each policy.
 
-    Stall is bytes read / bandwidth: every read waited for, none hidden behind compute. learned and belady-bypass use a
-    miss without keeping it, through load buffers outside the budget; pin does so with all that is not pinned.
+    Boards have wait (a plan's default), lfu-aged and lru. Stall is bytes read / bandwidth: every read waited for, none
+    hidden behind compute. learned and belady-bypass use a miss without keeping it, through load buffers outside the
+    budget; pin does so with all that is not pinned.
     """
     loaded = read_trace(trace)
     replayer = Replayer(loaded, read_trace(learn_from) if learn_from else None)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,14 @@ from mmoe_embed.errors import UsageError
 from mmoe_embed.paging.belady import BeladyCache
 from mmoe_embed.paging.cost import ExpertCost, Times
 from mmoe_embed.paging.placed import PlacedCache
-from mmoe_embed.paging.placement import CACHED, IN_PLACE, Placement
+from mmoe_embed.paging.placement import IN_PLACE, Placement
 from mmoe_embed.paging.prefetch import Forecast, Turn, choose_prefetch, forecast
+from mmoe_embed.paging.promise import Promise
 from mmoe_embed.paging.replay import RUNTIME_POLICIES, Batch, list_batches
 from mmoe_embed.paging.trace import NO_GUESS, Trace, read_trace
 
 _SHARES = (0.25, 0.5, 0.75, 1.0)  # of the slots, or of the experts, that are tried as residents or in place
 _LEAST_GAIN = 0.01  # a more special plan must stall less by more than this
-
 
 Uses = npt.NDArray[np.int64]  # (layers, experts)
 
@@ -35,78 +35,12 @@ class Workload:
 
 
 @dataclasses.dataclass(frozen=True)
-class Promise:
-    """What a plan expects of requests like its trace's; `promise` of plan.json.
-
-    Attributes:
-        hit_rate: 0..1, of all uses, of those served from a slot.
-        misses_per_token: uses that wait for a read, or at least begin one.
-        in_place_per_token: uses where the expert lies.
-        stall_us_per_token: with every read waited for; None without a bandwidth.
-        bound_hit_rate: of the same slots by Bélády's policy with bypass, which knows the future.
-        below_cycle: the slots are fewer than the experts of one token.
-        prefetch: guesses of each layer that are read ahead.
-        expected_stall_us_per_token: with reads beside compute and that prefetch; None where it cannot be told.
-        forecasts: what 0, 1, 2, ... of them would do; only the first where the trace has no guesses, none where the
-            board's times are not known.
-    """
-
-    trace: str
-    trace_sha256: str
-    tokens: int
-    hit_rate: float
-    misses_per_token: float
-    in_place_per_token: float
-    stall_us_per_token: float | None
-    bound_hit_rate: float
-    below_cycle: bool
-    prefetch: int
-    expected_stall_us_per_token: float | None
-    forecasts: tuple[Forecast, ...]
-
-    def describe_prefetch(self) -> str:
-        """What reading ahead is expected to do, in a line."""
-        if len(self.forecasts) < 2:
-            why = "times of the board's kernels" if not self.forecasts else "guesses in the trace (`mmoe-embed trace`)"
-            return f"{self.prefetch}: whether it pays cannot be told without {why}"
-        told = ", ".join(
-            f"{f.stall_us:,.0f} with {f.prefetch} ({f.unused:.1f} reads for nothing)" for f in self.forecasts[1:]
-        )
-        return f"{self.prefetch}: us of stall a token {self.forecasts[0].stall_us:,.0f} without, {told}"
-
-    def summary(self) -> str:
-        """One line for a person."""
-        in_place = f", {self.in_place_per_token:.1f} in place" if self.in_place_per_token else ""
-        expected = self.expected_stall_us_per_token
-        stall = "" if expected is None else f", {expected:,.0f} us of stall"
-        stall += "" if self.stall_us_per_token is None else f", {self.stall_us_per_token:,.0f} at most"
-        return (
-            f"{100 * self.hit_rate:.1f} % hits, {self.misses_per_token:.1f} reads a token{in_place}{stall}"
-            f" (Bélády {100 * self.bound_hit_rate:.1f} %; on the second half of {self.trace})"
-        )
-
-
-@dataclasses.dataclass(frozen=True)
 class Choice:
     """The decisions, and what they promise."""
 
     policy: str
     placement: Placement
     promise: Promise | None  # None without a workload
-
-
-@dataclasses.dataclass(frozen=True)
-class _Placed:
-    """How a plan's slots are used, to be tried from empty."""
-
-    policy: str
-    slots: int
-    placement: Placement
-
-    def make(self, config: ModelConfig) -> PlacedCache:
-        """The slots, empty."""
-        layers, experts = len(config.routed_layers), config.num_experts
-        return PlacedCache(self.policy, layers, experts, self.slots, self.placement)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,13 +100,15 @@ def choose_placement(
     half = _second_half(batches)
     learned, whole = (_count_uses(part, config) for part in (batches[:half], batches))
     candidates = [
-        (name, plan, _judge(batches, half, name, config, slots, plan.make(learned)))
-        for plan in _list_plans(config, slots, cost)
+        (name, plan, _judge(batches, half, _make_cache(name, config, slots, plan.make(learned))))
+        for plan in _list_candidates(config, slots, cost)
         for name in (RUNTIME_POLICIES if policy is None else (policy,))
     ]
     enough = (1 + _LEAST_GAIN) * min(outcome.stall(cost) for _, _, outcome in candidates)
     name, plan, outcome = next(found for found in candidates if found[2].stall(cost) <= enough)
-    forecasts = _forecast(trace, batches, half, config, _Placed(name, slots, plan.make(learned)), cost.times)
+    forecasts = _forecast(
+        trace, batches, half, config, lambda: _make_cache(name, config, slots, plan.make(learned)), cost.times
+    )
     if prefetch is None:
         prefetch = choose_prefetch(forecasts) if forecasts and not cache_margin else 0
     placement = dataclasses.replace(plan.make(whole), prefetch=prefetch, cache_margin=cache_margin)
@@ -197,7 +133,7 @@ def choose_placement(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plan:
+class _Candidate:
     """A placement in words: made once from what half of a trace says, and once from all of it.
 
     Attributes:
@@ -238,33 +174,33 @@ def _spread(uses: Uses) -> npt.NDArray[np.float64]:
     return spread
 
 
-def _list_plans(config: ModelConfig, slots: int, cost: ExpertCost) -> Iterator[_Plan]:
+def _list_candidates(config: ModelConfig, slots: int, cost: ExpertCost) -> Iterator[_Candidate]:
     """The plainest first: it is taken where none is better."""
     layers, count = len(config.routed_layers), config.expert_count
     least = config.num_experts_per_tok + 1
-    yield _Plan()
+    yield _Candidate()
     for share in _SHARES:
         if residents := int(share * (slots - least)):
-            yield _Plan(residents=residents)
+            yield _Candidate(residents=residents)
     if slots >= layers * least:
         for split in ("even", "demand"):
-            yield _Plan(split=split, slots=slots, least=least)
+            yield _Candidate(split=split, slots=slots, least=least)
     if cost.in_place_us is None:
         return
-    yield _Plan(residents=slots, in_place=count - slots)
+    yield _Candidate(residents=slots, in_place=count - slots)
     for share in _SHARES[:-1]:
         in_place = int(share * (count - slots))
         for residents in sorted({0, int(share * (slots - least))}):
-            yield _Plan(residents=residents, in_place=in_place)
+            yield _Candidate(residents=residents, in_place=in_place)
 
 
-def _judge(
-    batches: list[Batch], half: int, policy: str, config: ModelConfig, slots: int, placement: Placement
-) -> _Outcome:
+def _make_cache(policy: str, config: ModelConfig, slots: int, placement: Placement) -> PlacedCache:
+    """The slots of a plan, empty."""
+    return PlacedCache(policy, config.num_hidden_layers, config.num_experts, slots, placement)
+
+
+def _judge(batches: list[Batch], half: int, cache: PlacedCache) -> _Outcome:
     """Replay all, count the second half."""
-    layers, experts = len(config.routed_layers), config.num_experts
-    cache = PlacedCache(policy, layers, experts, slots, placement)
-    places = placement.places(layers * experts) or [CACHED] * (layers * experts)
     tokens = uses = misses = in_place = 0
     for number, (layer, batch, starts_token) in enumerate(batches):
         cache.access(layer, batch, starts_token)
@@ -273,12 +209,17 @@ def _judge(
         tokens += starts_token
         uses += len(batch)
         misses += len(cache.missing)
-        in_place += sum(places[expert] == IN_PLACE for expert in batch)
+        in_place += sum(cache.places[expert] == IN_PLACE for expert in batch)
     return _Outcome(tokens, uses, misses, in_place)
 
 
 def _forecast(
-    trace: Trace, batches: list[Batch], half: int, config: ModelConfig, placed: _Placed, times: Times | None
+    trace: Trace,
+    batches: list[Batch],
+    half: int,
+    config: ModelConfig,
+    make_cache: Callable[[], PlacedCache],
+    times: Times | None,
 ) -> tuple[Forecast, ...]:
     """Of each prefetch that a trace can tell of, over its second half; traces of whole prompts tell of none."""
     if times is None or any(len(batch) > config.num_experts_per_tok for _, batch, _ in batches):
@@ -291,7 +232,7 @@ def _forecast(
         listed = [row[row != NO_GUESS].tolist() for row in np.where(guesses == NO_GUESS, NO_GUESS, number)]
     turns = [Turn(*batch, guess) for batch, guess in zip(batches, listed, strict=True)]
     counts = range(1 if guesses is None else config.num_experts_per_tok + 1)
-    return tuple(forecast(turns, half, placed.make(config), times, count) for count in counts)
+    return tuple(forecast(turns, half, make_cache(), times, count) for count in counts)
 
 
 def _bound(batches: list[Batch], half: int, config: ModelConfig, slots: int) -> float:

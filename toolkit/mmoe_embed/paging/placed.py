@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmoe_embed.paging.cache import AgedLfuCache, Cache, LruCache
-from mmoe_embed.paging.placement import IN_PLACE, RESIDENT, Placement
+from mmoe_embed.paging.placement import CACHED, IN_PLACE, RESIDENT, Placement
 from mmoe_embed.paging.scores import WaitCache
 
 
@@ -21,12 +21,15 @@ class PlacedCache(Cache):
         experts: of one layer.
         slots: in all.
         placement: of the plan.
+
+    Attributes:
+        places: of each expert: CACHED, RESIDENT or IN_PLACE.
     """
 
     def __init__(self, policy: str, layers: int, experts: int, slots: int, placement: Placement) -> None:
         super().__init__([1] * (layers * experts), slots)
         make = _maker(policy, layers * experts, layers)
-        self._places = placement.places(layers * experts) or [0] * (layers * experts)
+        self.places = placement.places(layers * experts) or [CACHED] * (layers * experts)
         own = placement.layer_slots
         pools = [make(count) for count in own] if own else [make(slots)]
         self._pool_of = [pools[layer if own else 0] for layer in range(layers)]
@@ -46,10 +49,10 @@ class PlacedCache(Cache):
             kept: experts of the layer before, which is at work, and those read ahead meanwhile.
         """
         pool = self._pool_of[layer]
-        if self._places[expert] == IN_PLACE or self.resident[expert] or pool.resident[expert]:
+        if self.places[expert] == IN_PLACE or self.resident[expert] or pool.resident[expert]:
             return False
         present, here = (layer - 1) % len(self._pool_of), {other for other in kept if pool.resident[other]}
-        if self._places[expert] == RESIDENT:
+        if self.places[expert] == RESIDENT:
             self.resident[expert] = 1
             pool.budget -= 1
             pool.make_room(present, 0, here)
@@ -59,7 +62,7 @@ class PlacedCache(Cache):
 
     def access(self, layer: int, batch: list[int], starts_token: bool) -> None:
         """Residents load for good and leave the rest one slot less; the others go through the layer's pool."""
-        pool, places, resident = self._pool_of[layer], self._places, self.resident
+        pool, places, resident = self._pool_of[layer], self.places, self.resident
         if starts_token:
             for each in self._pools:
                 each.begin_token()

@@ -1,12 +1,65 @@
-"""A plan's promise beside what the board did: hit rate, reads and stall of a token."""
+"""What a plan promises of hit rate, reads and stall of a token, and beside it what the board did."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from mmoe_embed.paging.prefetch import Forecast
 from mmoe_embed.serial.replies import Statistics
 
 TOLERANCE = 0.1  # of the promised hit rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Promise:
+    """What a plan expects of requests like its trace's; `promise` of plan.json.
+
+    Attributes:
+        hit_rate: 0..1, of all uses, of those served from a slot.
+        misses_per_token: uses that wait for a read, or at least begin one.
+        in_place_per_token: uses where the expert lies.
+        stall_us_per_token: with every read waited for; None without a bandwidth.
+        bound_hit_rate: of the same slots by Bélády's policy with bypass, which knows the future.
+        below_cycle: the slots are fewer than the experts of one token.
+        prefetch: guesses of each layer that are read ahead.
+        expected_stall_us_per_token: with reads beside compute and that prefetch; None where it cannot be told.
+        forecasts: what 0, 1, 2, ... of them would do; only the first where the trace has no guesses, none where the
+            board's times are not known.
+    """
+
+    trace: str
+    trace_sha256: str
+    tokens: int
+    hit_rate: float
+    misses_per_token: float
+    in_place_per_token: float
+    stall_us_per_token: float | None
+    bound_hit_rate: float
+    below_cycle: bool
+    prefetch: int
+    expected_stall_us_per_token: float | None
+    forecasts: tuple[Forecast, ...]
+
+    def describe_prefetch(self) -> str:
+        """What reading ahead is expected to do, in a line."""
+        if len(self.forecasts) < 2:
+            why = "times of the board's kernels" if not self.forecasts else "guesses in the trace (`mmoe-embed trace`)"
+            return f"{self.prefetch}: whether it pays cannot be told without {why}"
+        told = ", ".join(
+            f"{f.stall_us:,.0f} with {f.prefetch} ({f.unused:.1f} reads for nothing)" for f in self.forecasts[1:]
+        )
+        return f"{self.prefetch}: us of stall a token {self.forecasts[0].stall_us:,.0f} without, {told}"
+
+    def summary(self) -> str:
+        """One line for a person."""
+        in_place = f", {self.in_place_per_token:.1f} in place" if self.in_place_per_token else ""
+        expected = self.expected_stall_us_per_token
+        stall = "" if expected is None else f", {expected:,.0f} us of stall"
+        stall += "" if self.stall_us_per_token is None else f", {self.stall_us_per_token:,.0f} at most"
+        return (
+            f"{100 * self.hit_rate:.1f} % hits, {self.misses_per_token:.1f} reads a token{in_place}{stall}"
+            f" (Bélády {100 * self.bound_hit_rate:.1f} %; on the second half of {self.trace})"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
