@@ -102,8 +102,8 @@ class Memory(_Table, frozen=True, kw_only=True):
         """
         known = [rate for rate in self.read if rate.block_bytes is not None and rate.block_bytes <= block_bytes]
         limits = [rate for rate in self.read if rate.block_bytes is None]
-        ranked = sorted(known, key=lambda rate: (rate.block_bytes or 0, rate.pattern == "random"))
-        return (ranked or limits or [None])[-1]
+        ranked = sorted(known, key=lambda rate: (rate.block_bytes or 0, rate.pattern == "random")) or limits
+        return ranked[-1] if ranked else None
 
     @property
     def usable_bytes(self) -> int:
