@@ -15,6 +15,8 @@ _RAM_USES = ("data", "stack", "arena", "kv", "slots")
 _CHOSEN_RAM = {"mmoe,arena": "arena", "mmoe,kv": "kv", "mmoe,slots": "slots"}
 _CORE = re.compile(r"arm,(cortex-m\d+)(\+|plus|f)?$")
 _SIM_FLASH = "zephyr,sim-flash"
+# SysTick's clock in QEMU 7.2 (`info qtree`, cpuclk), where Zephyr's defaults have another: 12, 25 and 25 MHz
+_QEMU_CLOCK_HZ = {"lm3s6965evb": 12_500_000, "mps2-an521": 20_000_000, "mps3-an547": 32_000_000}
 # Drivers whose sectors the configuration knows, not devicetree: what they erase at once, smallest write in bytes
 _SECTOR_SETTINGS = {
     "jedec,spi-nor": ("SPI_NOR_FLASH_LAYOUT_PAGE_SIZE", 1),
@@ -112,7 +114,7 @@ def describe_board(tree: dtlib.DT, settings: Mapping[str, str], name: str, qemu_
         qemu_machine: where Zephyr runs the board in QEMU.
     """
     zephyr_board = settings.get("BOARD_TARGET", "").strip('"')
-    clock = int(settings.get("SYS_CLOCK_HW_CYCLES_PER_SEC", "0"))
+    clock = _QEMU_CLOCK_HZ.get(qemu_machine or "") or int(settings.get("SYS_CLOCK_HW_CYCLES_PER_SEC", "0"))
     core = _core(tree)
     lines = [
         "# Made from a Zephyr build's devicetree and configuration. Do not edit.",
@@ -147,7 +149,7 @@ def describe_board(tree: dtlib.DT, settings: Mapping[str, str], name: str, qemu_
         "",
         "[clock]",
         f"systick_hz = {clock}",
-        'source = "CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC"',
+        f"source = {json.dumps('QEMU' if qemu_machine in _QEMU_CLOCK_HZ else 'CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC')}",
         "",
         "[runner]",
         f"default = {json.dumps('qemu' if qemu_machine else 'west')}",

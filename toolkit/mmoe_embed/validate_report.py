@@ -77,11 +77,14 @@ def describe_performance(report: Report, board: Board) -> str:
 
 
 def count_instructions(ticks: float, tick_hz: int, board: Board) -> float | None:
-    """Instructions that ticks stand for on an emulated board; None where ticks are time."""
+    """Instructions that ticks stand for on an emulated board; None where ticks are time.
+
+    The board file has the clock of the emulator; the firmware's own belief of it, `tick_hz`, may be wrong.
+    """
     qemu = board.runner.qemu
     if board.kind != "emulated" or qemu is None or not qemu.instructions_per_second or not tick_hz:
         return None
-    return ticks * qemu.instructions_per_second / tick_hz
+    return ticks * qemu.instructions_per_second / board.clock.systick_hz
 
 
 def describe_cost(ticks: float, tick_hz: int, board: Board) -> str:
