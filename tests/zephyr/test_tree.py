@@ -97,7 +97,7 @@ def test_no_image_has_a_heap(twister: Path, suite: str, platform: str) -> None:
         table = ELFFile(stream).get_section_by_name(".symtab")
         names = {symbol.name for symbol in table.iter_symbols() if symbol["st_size"]}
         (stack,) = table.get_symbol_by_name("mmoe_stack") or [None]
-    assert "mmoe_step" in names
+    assert "mmoe_init" in names
     assert not [name for name in names if re.search("malloc|calloc|heap", name)]
     if suite == "watch":
         plan = load_build(folder_of(twister, suite, platform) / "mmoe_embed").plan
