@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.zephyr, pytest.mark.slow, pytest.mark.timeout(3600)]
 PLATFORMS = ("qemu_cortex_m3", "mps2/an385", "mps2/an521/cpu0", "mps3/corstone300/an547", "native_sim/native/64")
 PATIENCE = ("--timeout-multiplier", "5")  # a test has a minute; this machine may have other work
 WATCH = SAMPLE.parent / "watch"
+# memories of mps3/corstone300/an547; the QSPI flash as the overlay of the example has it
+ITCM, DTCM = range(0x1000_0000, 0x1008_0000), range(0x3000_0000, 0x3008_0000)
+ISRAM, QSPI = range(0x3100_0000, 0x3140_0000), range(0x3800_0000, 0x3810_0000)
 EVERY_STEP = re.compile(r"logits bit-identical to the golden: (\d+) of \1 steps")
 
 
@@ -38,8 +41,8 @@ def results_of(output: Path) -> dict[tuple[str, str], str]:
 
 def folder_of(output: Path, suite: str, platform: str) -> Path:
     """Where Twister built a suite."""
-    (folder,) = output.glob(f"{platform.replace('/', '_')}*/**/mmoe_embed.{suite}")
-    return folder
+    (config,) = output.glob(f"{platform.replace('/', '_')}*/**/mmoe_embed.{suite}/zephyr/.config")
+    return config.parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,23 @@ def test_no_image_has_a_heap(twister: Path, suite: str, platform: str) -> None:
     if suite == "watch":
         plan = load_build(folder_of(twister, suite, platform) / "mmoe_embed").plan
         assert stack["st_size"] >= plan["stack_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("suite", "expected"),
+    [
+        ("watch", {".mmoe_arena": DTCM, ".mmoe_kv": ISRAM, ".mmoe_slots": ISRAM, ".mmoe_experts": QSPI}),
+        ("model", {".mmoe_arena": ISRAM, ".mmoe_kv": ISRAM, ".mmoe_slots": ISRAM, ".mmoe_experts": ITCM}),
+    ],
+)
+def test_sections_lie_where_devicetree_chose(twister: Path, suite: str, expected: dict[str, range]) -> None:
+    with (folder_of(twister, suite, "mps3/corstone300/an547") / "zephyr" / "zephyr.elf").open("rb") as stream:
+        elf = ELFFile(stream)
+        for name, memory in expected.items():
+            section = elf.get_section_by_name(name)
+            assert section["sh_size"] > 0
+            assert section["sh_addr"] in memory
+            assert section["sh_addr"] + section["sh_size"] - 1 in memory
 
 
 def test_west_builds_flashes_and_validates(zephyr: Workspace) -> None:
