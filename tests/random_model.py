@@ -1,5 +1,6 @@
 """Random checkpoints of any shape, written to disk as a user's would be."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ OTHER_FAMILIES: dict[str, dict[str, object]] = {
     },
 }
 
+CLASSIFIER: dict[str, object] = {
+    "task": "classify",
+    "vocab_size": 5,
+    "class_names": ["one", "two", "three", "four", "five"],
+    "input_channels": 3,
+    "input_frames": 8,
+    "input_stride": 4,
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 12,
+}
+
 
 def small_config(**changes: object) -> ModelConfig:
     """A tiny model that has every part; keyword arguments change single sizes."""
@@ -59,6 +71,18 @@ def small_config(**changes: object) -> ModelConfig:
         "max_position_embeddings": 48,
     }
     return ModelConfig(**(sizes | changes))  # type: ignore[arg-type]
+
+
+def write_signals(file: Path, config: ModelConfig, count: int = 6, frames: int = 40, seed: int = 0) -> Path:
+    """Write recordings that a classifier can read; each channel's frequency is its class's."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % config.vocab_size
+    t, phase = np.arange(frames)[:, None], random.uniform(0, 6, (count, 1, config.input_channels))
+    clean = 2 + np.sin(0.2 * (1 + labels[:, None, None]) * t + phase)
+    signals = clean + 0.1 * random.standard_normal((count, frames, config.input_channels))
+    described = json.dumps({"classes": config.class_names})
+    save_file({"signals": signals.astype(np.float32), "labels": labels}, file, metadata={"mmoe-embed": described})
+    return file
 
 
 def train_tokenizer(vocab_size: int = 300) -> Tokenizer:
@@ -91,12 +115,16 @@ def write_checkpoint(folder: Path, config: ModelConfig, seed: int = 0, gain: flo
         values = random.standard_normal(shape) * gain / np.sqrt(shape[-1])
         if "norm" in name:
             values = 1 + 0.1 * random.standard_normal(shape)
-        elif name.endswith("router.bias"):
+        elif name.endswith(("router.bias", "input.proj.bias")):
             values = 0.1 * random.standard_normal(shape)
+        elif name == "input.gain":
+            values = 0.5 + random.random(shape)
         tensors[name] = values.astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(config.to_json())
+    if config.is_classifier:
+        return folder
     (folder / "tokenizer.json").write_text(train_tokenizer(config.vocab_size).to_str())
     generation = GenerationConfig(prefix_tokens=[0], suffix_tokens=[1], stop_token=2, max_new_tokens=8)
     (folder / "generation_config.json").write_text(generation.to_json())

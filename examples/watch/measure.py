@@ -45,7 +45,7 @@ def match_in_torch(checkpoint: Checkpoint, pairs: list[Pair], scheme: str | None
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     context = checkpoint.config.max_position_embeddings
     examples = encode_pairs(pairs, tokenizer, checkpoint.generation, context, "heldout.jsonl")
-    right = match_exactly(model, examples, scheme, checkpoint.generation.stop_token)
+    right = match_exactly(model, examples, scheme)
     return sum(right) / len(right)
 
 

@@ -103,6 +103,10 @@ typedef struct {
     uint16_t prefix_count, suffix_count;
     uint32_t stop_token;
     uint16_t max_new_tokens;
+    /* Of a classifier, which has windows of a signal in place of tokens, and no tokenizer; 0 and NULL of a language model */
+    uint16_t window; /* numbers of one */
+    float *windows;  /* (chunk, window): fed and not run yet */
+    float *pool;     /* (2, hidden): sums over the positions, and those that a pass makes of them */
 } mmoe_model;
 
 extern const mmoe_model mmoe_the_model; /* emitted */
@@ -134,6 +138,7 @@ struct mmoe_runtime {
     uint32_t rows;     /* tokens that the operations of a pass work on: row i of a buffer is token i */
     uint8_t head;      /* 1: this pass ends with logits of its last token */
     uint8_t decode;    /* 1: the next pass is a decode step, its token no part of a prompt */
+    uint8_t pool_side; /* of a classifier: which half of its pool holds the sums */
     mmoe_statistics statistics;
     /* per operation, (op_count) */
     uint64_t *op_ticks;
@@ -149,6 +154,8 @@ struct mmoe_runtime {
 void mmoe_op_done(mmoe_runtime *rt, uint16_t op); /* closes one line of the profile */
 
 mmoe_status mmoe_op_embed(mmoe_runtime *rt, const mmoe_matrix *w, float *x);
+/* u (window): the window, less the means, times the gains of its channels */
+mmoe_status mmoe_op_window(mmoe_runtime *rt, const float *mean, const float *gain, uint32_t channels, float *u);
 mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y);
 /* x: n floats a row, rows `stride` floats apart */
 mmoe_status mmoe_op_quantize(mmoe_runtime *rt, const float *x, uint32_t stride, uint32_t n, mmoe_vector *q);
@@ -165,6 +172,8 @@ mmoe_status mmoe_op_add(mmoe_runtime *rt, const float *x, uint32_t n, float *y);
 mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x, void *scratch);
 /* From here on the pass has one row, that of its last token. */
 mmoe_status mmoe_op_last(mmoe_runtime *rt, float *x, uint32_t n);
+/* The same for a classifier: the mean of x (n) over all positions. */
+mmoe_status mmoe_op_pool(mmoe_runtime *rt, const float *x, uint32_t n, float *mean);
 
 /* --- the runtime as a firmware calls it --------------------------------------------------------------------------------- */
 
@@ -174,6 +183,8 @@ void mmoe_reset(mmoe_runtime *rt);              /* position 0 */
 /* Takes a token. The model runs when a chunk of them waits and another comes: MMOE_E_TOKEN and MMOE_E_CONTEXT are of this
  * token, any other status is of the tokens that waited, which are dropped. */
 mmoe_status mmoe_feed(mmoe_runtime *rt, uint32_t token);
+/* The same for a classifier: float (window), which need not be aligned. MMOE_E_UNSUPPORTED is that the model takes the other. */
+mmoe_status mmoe_feed_window(mmoe_runtime *rt, const void *window);
 /* Runs what waits, at least one token; logits of the last one in the arena. */
 mmoe_status mmoe_finish(mmoe_runtime *rt);
 /* One decode step: feeds a token that is no part of a prompt, and finishes. Where cache_margin is 0 that makes no difference. */

@@ -8,6 +8,12 @@ mmoe_status mmoe_op_embed(mmoe_runtime *rt, const mmoe_matrix *w, float *x) {
     return MMOE_OK;
 }
 
+mmoe_status mmoe_op_window(mmoe_runtime *rt, const float *mean, const float *gain, uint32_t channels, float *u) {
+    const mmoe_model *model = rt->model;
+    mmoe_normalize_f32(model->windows, mean, gain, channels, rt->rows * model->window, u);
+    return MMOE_OK;
+}
+
 mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y) {
     for (uint32_t row = 0; row < rt->rows; row++) mmoe_rmsnorm_f32(x + row * n, w, n, eps, y + row * n);
     return MMOE_OK;
@@ -66,6 +72,20 @@ mmoe_status mmoe_op_add(mmoe_runtime *rt, const float *x, uint32_t n, float *y) 
 
 mmoe_status mmoe_op_last(mmoe_runtime *rt, float *x, uint32_t n) {
     if (rt->rows > 1) memcpy(x, x + (rt->rows - 1) * n, n * sizeof *x);
+    rt->rows = 1;
+    return MMOE_OK;
+}
+
+mmoe_status mmoe_op_pool(mmoe_runtime *rt, const float *x, uint32_t n, float *mean) {
+    const float *before = rt->model->pool + rt->pool_side * n;
+    float *sum = rt->model->pool + (1u - rt->pool_side) * n; /* they count when the pass has not failed */
+    if (rt->position)
+        memcpy(sum, before, n * sizeof *sum);
+    else
+        memset(sum, 0, n * sizeof *sum);
+    for (uint32_t row = 0; row < rt->rows; row++) mmoe_add_f32(x + row * n, n, sum);
+    memset(mean, 0, n * sizeof *mean);
+    mmoe_accumulate_f32(sum, 1.0f / (float)(int32_t)(rt->position + rt->rows), n, mean);
     rt->rows = 1;
     return MMOE_OK;
 }

@@ -11,7 +11,7 @@
 
 enum {
     IDENTIFY = 0x01, RESET, STEP, LOGITS, STATISTICS, PROFILE, ENCODE, PROMPT, NEXT, ROUTES, LAYERS, PREFILL,
-    TIMELINE, SAMPLING,
+    TIMELINE, SAMPLING, WINDOWS,
     SCORE = 0x10, SELFTEST,
     FLASH_READ = 0x18, FLASH_ERASE, FLASH_PROGRAM, FLASH_CRC, SWITCH,
     REPLY = 0x80,
@@ -86,6 +86,7 @@ mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t l
     s->coming = (mmoe_sampling){0};
     s->reply_length = 0;
     if (s->ready != MMOE_OK) return s->ready;
+    if (model->window) return MMOE_E_UNSUPPORTED;
     uint32_t count = (uint32_t)model->prefix_count + model->suffix_count;
     for (uint32_t from = 0; from < length;) {
         const uint32_t piece = mmoe_tokenizer_piece(text + from, length - from);
@@ -169,18 +170,21 @@ static mmoe_status reset(mmoe_session *s, payload in) {
     return MMOE_OK;
 }
 
-/* Of step and prefill: one token, or those of a prompt */
-static mmoe_status take_tokens(mmoe_session *s, payload in, uint8_t decode) {
-    if (in.length == 0 || in.length % 4) return MMOE_E_ARGUMENT;
+/* Of step, prefill and windows: one token, those of a prompt, or windows */
+static mmoe_status take(mmoe_session *s, payload in, uint8_t type) {
+    const uint32_t bytes = type == WINDOWS ? 4u * s->rt->model->window : 4;
+    if (bytes == 0) return MMOE_E_UNSUPPORTED;
+    if (in.length == 0 || in.length % bytes) return MMOE_E_ARGUMENT;
     if (s->ready != MMOE_OK) return s->ready;
     s->generating = 0;
     const uint32_t vocab_size = s->rt->model->vocab_size;
     const uint64_t start = mmoe_port_ticks();
     mmoe_status status = MMOE_OK;
     s->rt->fed = 0;
-    for (uint32_t at = 0; at < in.length && status == MMOE_OK; at += 4) status = mmoe_feed(s->rt, get_u32(in.data + at));
+    for (const uint8_t *at = in.data; at < in.data + in.length && status == MMOE_OK; at += bytes)
+        status = type == WINDOWS ? mmoe_feed_window(s->rt, at) : mmoe_feed(s->rt, get_u32(at));
     if (status == MMOE_OK) {
-        s->rt->decode = decode;
+        s->rt->decode = type == STEP;
         status = mmoe_finish(s->rt);
     }
     const uint64_t ticks = mmoe_port_ticks() - start;
@@ -279,6 +283,7 @@ static mmoe_status timeline(mmoe_session *s, payload in) {
 }
 
 static mmoe_status encode(mmoe_session *s, payload in) {
+    if (s->rt->model->window) return MMOE_E_UNSUPPORTED;
     uint16_t *token = (uint16_t *)(void *)(s->reply + s->reply_length); /* behind the status, at an even place */
     const int32_t count = mmoe_tokenizer_encode(s->rt->model->tokenizer, in.data, in.length, token, reply_left(s) / 2);
     if (count < 0) return (mmoe_status)count;
@@ -396,7 +401,7 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     switch (type) {
     case IDENTIFY: return identify(s);
     case RESET: return reset(s, in);
-    case STEP: return in.length == 4 ? take_tokens(s, in, 1) : MMOE_E_ARGUMENT;
+    case STEP: return in.length == 4 ? take(s, in, type) : MMOE_E_ARGUMENT;
     case LOGITS: return logits(s, in);
     case STATISTICS: return statistics(s);
     case PROFILE: return profile(s, in);
@@ -405,7 +410,8 @@ static mmoe_status execute(mmoe_session *s, uint8_t type, payload in) {
     case NEXT: return next(s);
     case ROUTES: return routes(s);
     case LAYERS: return layers(s, in);
-    case PREFILL: return take_tokens(s, in, 0);
+    case PREFILL:
+    case WINDOWS: return take(s, in, type);
     case TIMELINE: return timeline(s, in);
     case SAMPLING: return sampling(s, in);
     case SCORE: return score(s, in);

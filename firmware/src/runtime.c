@@ -41,21 +41,34 @@ static __attribute__((noinline)) mmoe_status run_pass(mmoe_runtime *rt) {
     const mmoe_status status = rt->model->pass(rt);
     rt->decode = 0;
     if (status != MMOE_OK) return status;
+    rt->pool_side ^= 1;
     rt->position += count;
     rt->statistics.steps += count;
     return MMOE_OK;
 }
 
-mmoe_status mmoe_feed(mmoe_runtime *rt, uint32_t token) {
-    if (token >= rt->model->vocab_size) return MMOE_E_TOKEN;
+/* Room for one more of what is fed. */
+static mmoe_status make_room(mmoe_runtime *rt) {
     if (rt->position + rt->fed >= rt->model->context) return MMOE_E_CONTEXT;
-    if (rt->fed == rt->model->chunk) {
-        rt->head = 0;
-        const mmoe_status status = run_pass(rt);
-        if (status != MMOE_OK) return status;
-    }
-    rt->tokens[rt->fed++] = token;
-    return MMOE_OK;
+    if (rt->fed < rt->model->chunk) return MMOE_OK;
+    rt->head = 0;
+    return run_pass(rt);
+}
+
+mmoe_status mmoe_feed(mmoe_runtime *rt, uint32_t token) {
+    if (rt->model->window) return MMOE_E_UNSUPPORTED;
+    if (token >= rt->model->vocab_size) return MMOE_E_TOKEN;
+    const mmoe_status status = make_room(rt);
+    if (status == MMOE_OK) rt->tokens[rt->fed++] = token;
+    return status;
+}
+
+mmoe_status mmoe_feed_window(mmoe_runtime *rt, const void *window) {
+    const mmoe_model *model = rt->model;
+    if (model->window == 0) return MMOE_E_UNSUPPORTED;
+    const mmoe_status status = make_room(rt);
+    if (status == MMOE_OK) memcpy(model->windows + rt->fed++ * model->window, window, model->window * sizeof *model->windows);
+    return status;
 }
 
 mmoe_status mmoe_finish(mmoe_runtime *rt) {

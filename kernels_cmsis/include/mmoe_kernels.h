@@ -60,6 +60,9 @@ void mmoe_embed_s8(const mmoe_matrix *w, uint32_t row, float *x);
 /* y_i = (x_i * r) * w_i, SPEC.md 3.4; w NULL: y_i = x_i * r. y may be x. */
 void mmoe_rmsnorm_f32(const float *x, const float *w, uint32_t n, float eps, float *y);
 
+/* y_i = (x_i - mean_c) * gain_c, c = i mod channels, SPEC.md 3.8 */
+void mmoe_normalize_f32(const float *x, const float *mean, const float *gain, uint32_t channels, uint32_t n, float *y);
+
 /* y_i = y_i + x_i */
 void mmoe_add_f32(const float *x, uint32_t n, float *y);
 

@@ -9,7 +9,7 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from random_model import small_config, write_checkpoint
+from random_model import CLASSIFIER, small_config, write_checkpoint
 from safetensors.numpy import load_file, save_file
 
 from mmoe_embed.board import load_board
@@ -18,10 +18,12 @@ from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.elf import read_sizes
 from mmoe_embed.golden import Golden, NumericError
+from mmoe_embed.golden_board import load_golden
 from mmoe_embed.plan import PlanRequest
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.runners import connect_board
 from mmoe_embed.serial.client import StatusError
+from mmoe_embed.signals import DRAWN_WINDOWS
 from mmoe_embed.validate import Comparison, Prompt, compare_steps, prefill_matches
 
 WATCH_SHAPE = {
@@ -36,9 +38,10 @@ WATCH_SHAPE = {
 
 def compare(build: BuildFolder, prompts: Sequence[Sequence[int]]) -> Comparison:
     """Feed prompts to the running build and to its golden, token by token, then to the build again in chunks."""
-    golden = Golden(load_quantized(build.quantized))
+    golden = load_golden(build)
     wanted = [Prompt(tuple(tokens), len(tokens)) for tokens in prompts]
     with connect_board(load_board(build.board), build) as client:
+        client.windows = golden.windows
         comparison = compare_steps(client, golden, wanted)
         for tokens, crcs in zip(prompts, comparison.golden_crcs, strict=True):
             for piece in (len(tokens), 1 + sum(tokens) % len(tokens)):
@@ -57,7 +60,8 @@ def random_prompts(config: ModelConfig, steps: int, seed: int = 1) -> list[list[
     random = np.random.default_rng(seed)
     prompts: list[list[int]] = []
     while sum(map(len, prompts)) < steps:
-        prompts.append(random.integers(0, config.vocab_size, config.max_position_embeddings).tolist())
+        inputs = DRAWN_WINDOWS if config.is_classifier else config.vocab_size
+        prompts.append(random.integers(0, inputs, config.max_position_embeddings).tolist())
     return prompts
 
 
@@ -139,6 +143,58 @@ def test_host_fails_where_the_golden_does_when_activations_overflow(tmp_path: Pa
     assert {"none": failed == 0, "some": 0 < failed < 20, "all": failed == 20}[failing], failed
 
 
+@pytest.mark.gcc
+@pytest.mark.parametrize(
+    "board", ["host_x86_64", pytest.param("qemu_mps3_an547", marks=[pytest.mark.arm, pytest.mark.qemu])]
+)
+def test_classifier_gives_the_golden_bits(tmp_path: Path, board: str) -> None:
+    config = small_config(**WATCH_SHAPE, **CLASSIFIER)
+    checkpoint = write_checkpoint(tmp_path / "model", config)
+    build = build_firmware(BuildRequest(checkpoint, board, tmp_path / "build", "int4", PlanRequest(5)))
+    if board != "host_x86_64":
+        assert_needs_its_plan(build)
+    assert_same_bits(compare(build, random_prompts(config, 60)))
+
+
+@pytest.mark.gcc
+def test_window_that_overflows_leaves_no_trace_in_what_is_pooled(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model", small_config(**CLASSIFIER))
+    build = build_firmware(BuildRequest(checkpoint, "host_x86_64", tmp_path / "build", "int8"))
+    golden = load_golden(build)
+    assert golden.windows is not None
+    good, bad = golden.windows[:4], np.full((1, golden.config.window_size), 3e38, np.float32)
+    with connect_board(load_board(build.board), build) as client:
+        client.reset()
+        client.classify(good[:3])
+        with pytest.raises(StatusError, match="MMOE_E_NUMERIC"):
+            client.classify(bad)
+        client.classify(good[3:])
+        found = client.logits()
+    assert np.array_equal(found.view(np.uint32), golden.classify(good).view(np.uint32))
+    with pytest.raises(NumericError):
+        golden.classify(bad)
+
+
+@pytest.mark.gcc
+@pytest.mark.parametrize("classifier", [True, False])
+def test_each_kind_of_model_refuses_the_others_requests(tmp_path: Path, classifier: bool) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model", small_config(**CLASSIFIER if classifier else {}))
+    build = build_firmware(BuildRequest(checkpoint, "host_x86_64", tmp_path / "build", "int8"))
+    with connect_board(load_board(build.board), build) as client:
+        requests = [lambda: client.classify(np.zeros((1, 24), np.float32))]
+        if classifier:
+            requests = [
+                lambda: client.step(1),
+                lambda: client.prefill([1]),
+                lambda: client.encode("a"),
+                lambda: client.prompt("a"),
+            ]
+        for request in requests:
+            client.reset()
+            with pytest.raises(StatusError, match="MMOE_E_UNSUPPORTED"):
+                request()
+
+
 @pytest.mark.aarch64
 def test_aarch64_gives_the_golden_bits(tmp_path: Path) -> None:
     config = small_config(**WATCH_SHAPE)
@@ -155,6 +211,8 @@ def _configs(draw: st.DrawFn) -> ModelConfig:
     half = draw(st.integers(1, 20))
     layers = draw(st.integers(1, 3))
     dense = draw(st.sets(st.integers(0, layers - 1), max_size=layers - 1)) if experts else set()
+    window = {"input_channels": draw(st.integers(1, 9)), "input_frames": draw(st.integers(1, 20))}
+    kind = CLASSIFIER | window if draw(st.integers(0, 3)) == 0 else {"tie_word_embeddings": draw(st.booleans())}
     return small_config(
         hidden_size=draw(st.integers(1, 70)),
         num_hidden_layers=layers,
@@ -167,15 +225,14 @@ def _configs(draw: st.DrawFn) -> ModelConfig:
         num_experts_per_tok=draw(st.integers(1, experts)) if experts else 0,
         moe_intermediate_size=draw(st.integers(1, 70)) if experts else 0,
         shared_expert_intermediate_size=shared,
-        max_position_embeddings=draw(st.integers(8, 40)),
         qk_norm=draw(st.booleans()),
-        tie_word_embeddings=draw(st.booleans()),
         router_score=draw(st.sampled_from(["sigmoid", "softmax"])),
         norm_topk_prob=draw(st.booleans()),
         pre_rotary_norm=draw(st.sampled_from(["none", "head", "width"])),
         attention_bias=draw(st.booleans()),
         shared_expert_gate=shared > 0 and draw(st.booleans()),
         rotary_frequencies=draw(st.sampled_from([[], [0.5 / (i + 1) for i in range(half)]])),
+        **kind | {"max_position_embeddings": draw(st.integers(8, 40))},
     )
 
 

@@ -48,6 +48,7 @@ static void elementwise(uint32_t n) {
     mmoe_add_f32(x, n, y);
     mmoe_accumulate_f32(x, 0.5f, n, y);
     mmoe_swiglu_f32(floats(2 * n), n, y);
+    mmoe_normalize_f32(x, floats(1 + n % 5), floats(1 + n % 5), 1 + n % 5, n, y);
     (void)mmoe_argmax_f32(x, n);
     (void)mmoe_crc32(0, x, 4 * n);
     if (n % 2 == 0) mmoe_rotary_f32(x, floats(n / 2), floats(n / 2), n);

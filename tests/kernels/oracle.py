@@ -63,6 +63,11 @@ def swiglu(gate_up):
     return (g / (F(1) + exp(-g))) * u
 
 
+def normalize(x, mean, gain):
+    """SPEC.md 3.8, the scaled window."""
+    return np.array([F(F(v - mean[i % len(mean)]) * gain[i % len(gain)]) for i, v in enumerate(x)], F)
+
+
 def sigmoid(x):
     """SPEC.md 3.1."""
     return F(F(1) / F(F(1) + exp(-x)))

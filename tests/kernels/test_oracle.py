@@ -217,6 +217,16 @@ def test_swiglu_random(kernels, n, kind, seed):
     same_bits(h[:n], oracle.swiglu(gate_up))
 
 
+@FEW
+@given(st.integers(1, 300), st.integers(1, 9), KINDS, st.integers(0, 2**31))
+def test_normalize_random(kernels, n, channels, kind, seed):
+    rng = np.random.default_rng(seed)
+    x, mean, gain = floats(rng, n, kind), floats(rng, channels, "ordinary"), floats(rng, channels, "mixed")
+    arrays, y = [aligned_copy(values) for values in (x, mean, gain)], aligned(n)
+    kernels.mmoe_normalize_f32(*map(at, arrays), channels, n, at(y))
+    same_bits(y, oracle.normalize(x, mean, gain))
+
+
 def test_exp_over_its_range(kernels):
     x = np.concatenate([np.linspace(-90, 90, 20001), [0.0, -0.0, 1e-30, -1e-40, 1e38, -1e38]]).astype(F)
     got = np.array([kernels.mmoe_exp_f32(ctypes.c_float(v)) for v in x], F)

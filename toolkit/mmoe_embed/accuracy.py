@@ -7,13 +7,18 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import MismatchError, ToolkitError
 from mmoe_embed.prompt import load_pairs
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.serial.client import StatusError, TextTooLongError
-from mmoe_embed.serial.replies import NextToken, Score
+from mmoe_embed.serial.replies import NextToken, Score, Step
+from mmoe_embed.signals import Signals, cut_windows, read_signals
 from mmoe_embed.tokens import Tokens
 
 FORMAT = 2
@@ -36,13 +41,16 @@ class Board(Protocol):
     def next_token(self) -> NextToken:
         """The next token of the answer."""
 
+    def classify(self, windows: NDArray[np.float32]) -> Step:
+        """Feed windows to a classifier."""
+
     def score(self, token: int) -> Score:
         """The probability that the last step gave to a token."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One line of the data set and what the board said to it.
+    """One line of the data set, or recording of a classifier's, and what the board said to it.
 
     Attributes:
         line: from 0.
@@ -159,7 +167,7 @@ def measure_accuracy(
     Args:
         board: whose build is checked.
         model: what it runs, for the tokens of expected answers.
-        dataset: JSON lines of prompt and completion.
+        dataset: JSON lines of prompt and completion; of a classifier, signals (`mmoe_embed.signals.read_signals`).
         results: answers of earlier runs; new ones are added.
         limit: only the first so many lines.
         empty_slots: before each request: where routing looks at them, its answer is then a function of the request.
@@ -168,15 +176,60 @@ def measure_accuracy(
     Raises:
         DeviceError: the board fails; the answers so far are kept.
     """
-    pairs = load_pairs(dataset)[:limit]
-    tokens = Tokens(model.tokenizer)
-    for line, (prompt, expected) in enumerate(pairs):
+    questions = open_questions(dataset, model, limit)
+    for line in range(len(questions)):
         if line not in results.answers:
-            target = [*tokens.encode(expected), model.generation.stop_token]
-            question = Answer(line, prompt, expected, "", correct=False, tokens=len(target))
-            results.append(_ask(board, question, target, empty_slots))
-            on_answer(_sum_up(results, pairs))
-    return _sum_up(results, pairs)
+            results.append(questions.ask(board, line, empty_slots))
+            on_answer(_sum_up(results, len(questions)))
+    return _sum_up(results, len(questions))
+
+
+def open_questions(dataset: Path, model: Quantized, limit: int | None = None) -> "Requests | Recordings":
+    """What a data set asks of a model.
+
+    Raises:
+        ToolkitError: no such file, or one that is not of this model's kind.
+    """
+    if model.config.is_classifier:
+        return Recordings(read_signals(dataset, model.config), model.config, limit)
+    return Requests(load_pairs(dataset)[:limit], model)
+
+
+class Requests:
+    """Prompts and the answers that are expected."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]], model: Quantized) -> None:
+        self._pairs, self._model, self._tokens = pairs, model, Tokens(model.tokenizer)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def ask(self, board: Board, line: int, empty_slots: bool) -> Answer:
+        """One of them."""
+        prompt, expected = self._pairs[line]
+        target = [*self._tokens.encode(expected), self._model.generation.stop_token]
+        question = Answer(line, prompt, expected, "", correct=False, tokens=len(target))
+        return _ask(board, question, target, empty_slots)
+
+
+class Recordings:
+    """Signals and the classes that they are of."""
+
+    def __init__(self, signals: Signals, config: ModelConfig, limit: int | None) -> None:
+        self._signals, self._config = signals, config
+        self._count = len(signals) if limit is None else min(limit, len(signals))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def ask(self, board: Board, line: int, empty_slots: bool) -> Answer:
+        """One of them."""
+        names, label = self._signals.classes, int(self._signals.labels[line])
+        board.reset(empty_slots=empty_slots)
+        found = board.classify(cut_windows(self._signals.values[line], self._config)).argmax
+        probability = board.score(label).log_probability
+        prompt = f"recording {line}"
+        return Answer(line, prompt, names[label], names[found], found == label, 1, probability)
 
 
 def _ask(board: Board, question: Answer, target: Sequence[int], empty_slots: bool) -> Answer:
@@ -234,6 +287,6 @@ def _score_rest(board: Board, target: Sequence[int], known: int) -> list[float]:
     return scores
 
 
-def _sum_up(results: ResultsFile, pairs: Sequence[Any]) -> Accuracy:
-    answers = tuple(results.answers[line] for line in range(len(pairs)) if line in results.answers)
+def _sum_up(results: ResultsFile, count: int) -> Accuracy:
+    answers = tuple(results.answers[line] for line in range(count) if line in results.answers)
     return Accuracy(len(answers), sum(answer.correct for answer in answers), answers)

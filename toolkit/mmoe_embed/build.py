@@ -28,7 +28,7 @@ from mmoe_embed.elf import check_symbols, read_sizes
 from mmoe_embed.emit.writer import Emitted, emit_model, write_files
 from mmoe_embed.errors import FitError, MismatchError, UsageError
 from mmoe_embed.paging.placement import Placement
-from mmoe_embed.plan import SLOT_STATE_BYTES, TOKEN_BYTES, BoardPlan, PlanRequest, RuntimeBytes, choose_scheme
+from mmoe_embed.plan import SLOT_STATE_BYTES, BoardPlan, PlanRequest, RuntimeBytes, choose_scheme, input_bytes
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
 from mmoe_embed.stack import bound_stack
@@ -85,7 +85,8 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
     _check_folder(request, asked)
     say(f"checkpoint {request.checkpoint}")
     checkpoint = load_checkpoint(request.checkpoint)
-    build_tables(checkpoint.tokenizer, checkpoint.config.vocab_size)  # what a board cannot have is said before all else
+    if not checkpoint.config.is_classifier:  # what a board cannot have is said before all else
+        build_tables(checkpoint.tokenizer, checkpoint.config.vocab_size)
     inputs = _identify_inputs(request, checkpoint, board, toolchain)
     if (unchanged := _reuse_build(request, inputs)) is not None:
         say("nothing has changed since this folder was built")
@@ -275,7 +276,7 @@ def _round_up(n: int) -> int:
 def _measure(board: Board, link: _Link) -> RuntimeBytes:
     """Sizes of an image without what its plan adds for each slot and each token of a chunk."""
     sizes, plan = read_sizes(link.program.elf), link.plan
-    data = sizes.data - SLOT_STATE_BYTES * plan.slots - TOKEN_BYTES * plan.chunk
+    data = sizes.data - SLOT_STATE_BYTES * plan.slots - input_bytes(link.model.config) * plan.chunk
     if is_microcontroller(board):
         stack = _round_up(_bound(link.program) + STACK_MARGIN)
     else:  # its linker keeps what the plan fixes among the other variables

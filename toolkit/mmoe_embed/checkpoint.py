@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmoe_embed.config import (
+    NO_GENERATION,
     GenerationConfig,
     ModelConfig,
     load_config,
@@ -71,7 +72,7 @@ class Checkpoint:
 
     config: ModelConfig
     generation: GenerationConfig
-    tokenizer: str  # tokenizer.json
+    tokenizer: str  # tokenizer.json; "" for a classifier
     tensors: CheckpointTensors
     sha256: str  # of model.safetensors
 
@@ -80,7 +81,13 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a checkpoint and its shape, SPEC.md 1."""
     d, f, experts = config.hidden_size, config.moe_intermediate_size, config.num_experts
     queries, keys = config.attention_width, config.key_width
-    shapes: dict[str, tuple[int, ...]] = {"embed_tokens.weight": (config.vocab_size, d), "norm.weight": (d,)}
+    shapes: dict[str, tuple[int, ...]] = {"norm.weight": (d,)}
+    if config.is_classifier:
+        channels = (config.input_channels,)
+        shapes |= {"input.mean": channels, "input.gain": channels}
+        shapes |= {"input.proj.weight": (d, config.window_size), "input.proj.bias": (d,)}
+    else:
+        shapes["embed_tokens.weight"] = (config.vocab_size, d)
     if not config.tie_word_embeddings:
         shapes["lm_head.weight"] = (config.vocab_size, d)
     for layer in range(config.num_hidden_layers):
@@ -143,10 +150,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     folder = checkpoint_folder(path)
     config = load_config(folder)
-    generation_file = folder / "generation_config.json"
-    generation = parse_generation(read_bytes(generation_file), config, str(generation_file))
-    tokenizer = read_bytes(folder / "tokenizer.json").decode("utf-8", "replace")
-    Tokens(tokenizer)
+    generation, tokenizer = (NO_GENERATION, "") if config.is_classifier else _read_text_side(folder, config)
     weights = folder / "model.safetensors"
     if not weights.exists():
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl"))
@@ -160,6 +164,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     with weights.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return Checkpoint(config, generation, tokenizer, tensors, sha256)
+
+
+def _read_text_side(folder: Path, config: ModelConfig) -> tuple[GenerationConfig, str]:
+    """Framing and tokenizer of a language model."""
+    file = folder / "generation_config.json"
+    generation = parse_generation(read_bytes(file), config, str(file))
+    tokenizer = read_bytes(folder / "tokenizer.json").decode("utf-8", "replace")
+    Tokens(tokenizer)
+    return generation, tokenizer
 
 
 def _check_kinds(file: TensorFile, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -17,6 +17,7 @@ MAX_CONTEXT = 8192
 MAX_EXPERTS = 255
 MAX_TOP_K = 16
 MAX_LAYERS = 255
+MAX_WINDOW = 256  # numbers: with the frame around them they are one request over serial
 MAX_HEADS = 255
 MAX_HEAD_DIM = 512
 MAX_ROUTES = 515  # layers x experts a token: with their hit flags they are one reply over serial
@@ -28,6 +29,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Sizes and constants of a model; names as in config.json, and every default is MobileMoE's.
 
     `num_experts` 0 (with a shared expert) is a dense model; `shared_expert_intermediate_size` 0 means no shared expert.
+    The vocabulary of a classifier are its classes.
     """
 
     model_type: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_]+$")] = "mobilemoe"
@@ -56,6 +58,12 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     rotary_frequencies: list[float] = []
     dense_layers: list[int] = []
     dense_intermediate_size: int = 0
+    # a classifier of windows (SPEC.md 3.8)
+    task: Literal["language", "classify"] = "language"
+    input_channels: int = 0
+    input_frames: int = 0
+    input_stride: int = 0
+    class_names: list[str] = []
 
     @property
     def qkv_rows(self) -> int:
@@ -71,6 +79,16 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def key_width(self) -> int:
         """Width of all key heads together, and of all value heads."""
         return self.num_key_value_heads * self.head_dim
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it takes windows of a signal, not tokens."""
+        return self.task == "classify"
+
+    @property
+    def window_size(self) -> int:
+        """Numbers of a window; 0 for a language model."""
+        return self.input_channels * self.input_frames
 
     @property
     def routed_layers(self) -> tuple[int, ...]:
@@ -120,7 +138,7 @@ def _family_defaults() -> dict[str, Any]:
 
 
 class GenerationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What frames a request and ends an answer; token ids."""
+    """What frames a request and ends an answer; token ids. A classifier has neither: `NO_GENERATION`."""
 
     prefix_tokens: list[int] = []
     suffix_tokens: list[int] = []
@@ -131,6 +149,8 @@ class GenerationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         """The generation_config.json text."""
         return json.dumps(msgspec.to_builtins(self), indent=2) + "\n"
 
+
+NO_GENERATION = GenerationConfig(stop_token=0, max_new_tokens=1)
 
 _Settings = TypeVar("_Settings", ModelConfig, GenerationConfig)
 
@@ -258,10 +278,27 @@ def _check_config(config: ModelConfig, at: str) -> None:
             "shared_expert_intermediate_size: the width of its feed-forward layers",
         )
     _check_family(config, require)
+    _check_classifier(config, require)
     least, limit = _CONSTANTS
     for name in ("rope_theta", "rms_norm_eps", "routed_scaling_factor"):
         value = getattr(config, name)
         require(least <= value < limit, f"{name} must be {least}..{limit}, is {value}", "the value it was trained with")
+
+
+def _check_classifier(config: ModelConfig, require: Callable[[bool, str, str], None]) -> None:
+    names, window = config.class_names, config.window_size
+    if not config.is_classifier:
+        unused = config.input_channels or config.input_frames or config.input_stride or names
+        require(not unused, "input_channels and the like, and class_names, are of a classifier", 'task "classify"')
+        return
+    require(len(names) == config.vocab_size, f"{len(names)} class_names, vocab_size is {config.vocab_size}", "as many")
+    require(not config.tie_word_embeddings, "a classifier has no embedding to tie", '"tie_word_embeddings": false')
+    require(
+        config.input_channels >= 1 and config.input_frames >= 1 and window <= MAX_WINDOW,
+        f"input_channels x input_frames must be 1..{MAX_WINDOW}, are {config.input_channels} x {config.input_frames}",
+        "shorter windows, or fewer channels",
+    )
+    require(config.input_stride >= 1, f"input_stride must be 1 or more, is {config.input_stride}", "frames to go on by")
 
 
 def _check_family(config: ModelConfig, require: Callable[[bool, str, str], None]) -> None:

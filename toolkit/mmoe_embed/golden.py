@@ -1,5 +1,6 @@
 """The golden: SPEC.md section 3 in numpy, written from the text and not from the C."""
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -138,16 +139,29 @@ class Golden:
         gates: float32 of the same shape, what each of them counts.
         slots: what the board's slots hold, where decode steps favour it (SPEC.md 7.3); None where they do not. They
             outlast a sequence.
+        windows: float32 (count, window_size), of a classifier: token i of the other methods is the i-th of them. None
+            for a language model.
     """
 
     def __init__(self, model: Quantized, slots: Slots | None = None) -> None:
         self.model = model
         self.slots = slots
         self.config = model.config
-        self.tokens = Tokens(model.tokenizer)
+        self.windows: Floats | None = None
+        if model.config.is_classifier:
+            self.windows = np.zeros((0, model.config.window_size), np.float32)
         self._products = {name: _Product(matrix) for name, matrix in model.matrices.items()}
         self._eps = np.float32(self.config.rms_norm_eps)
         self.reset()
+
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        """The model's tokenizer.
+
+        Raises:
+            ToolkitError: a classifier has none.
+        """
+        return Tokens(self.model.tokenizer)
 
     def reset(self, *, empty_slots: bool = False) -> None:
         """Start a new sequence."""
@@ -161,6 +175,7 @@ class Golden:
         self._router_inputs = np.zeros((len(c.routed_layers), c.hidden_size), np.float32)
         self._keys, self._values = np.zeros(cache, np.int8), np.zeros(cache, np.int8)
         self._key_scales, self._value_scales = np.zeros(cache[:3], np.float32), np.zeros(cache[:3], np.float32)
+        self._sum = np.zeros(c.hidden_size, np.float32)  # of a classifier: what it pools
 
     def step(self, token: int) -> Floats:
         """Take one token that is no part of a prompt and return the float32 (vocabulary) logits of the next.
@@ -169,6 +184,8 @@ class Golden:
             ToolkitError: the context is full, or no such token.
             NumericError: an activation overflowed.
         """
+        if self.windows is not None:
+            return self.prefill([token])
         if self.slots:
             self.slots.begin_pass()
         return self._run(token, self.slots)
@@ -188,17 +205,32 @@ class Golden:
                 self.slots.use_chunk(routes)
         return logits
 
+    @property
+    def input_count(self) -> int:
+        """Different tokens that `step` takes."""
+        return self.config.vocab_size if self.windows is None else len(self.windows)
+
+    def classify(self, windows: Floats) -> Floats:
+        """Take windows of a sequence, float32 (count, window_size), and return the scores of classes after the last.
+
+        Raises:
+            ToolkitError: the context is full, or the model is no classifier.
+            NumericError: an activation overflowed.
+        """
+        if self.windows is None:
+            raise ToolkitError("a language model takes tokens, not windows of a signal")
+        self.windows = np.ascontiguousarray(windows, np.float32)
+        return self.prefill(range(len(self.windows)))
+
     def _run(self, token: int, slots: Slots | None) -> Floats:
         """One step; `slots` where its routing looks at them."""
         if self.position >= self.config.max_position_embeddings:
             raise ToolkitError(
                 f"the context of {self.config.max_position_embeddings} tokens is full", try_="start a new sequence"
             )
-        if not 0 <= token < self.config.vocab_size:
-            raise ToolkitError(f"token {token} is outside the vocabulary of {self.config.vocab_size}")
-        floats, embedding = self.model.floats, self.model.matrices["embed"]
+        floats = self.model.floats
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            x = embedding.q[token].astype(np.float32) * embedding.scale[token]
+            x = self._project(token) if self.config.is_classifier else self._embed(token)
             for layer in range(self.config.num_hidden_layers):
                 at = f"layers.{layer}."
                 normed = quantize(rms_norm(x, self._eps, floats[at + "attn_norm"]))
@@ -208,10 +240,28 @@ class Golden:
                 heads = self._attend(layer, qkv)
                 x = x + self._products[at + "o"](quantize(heads))
                 x = x + self._mix_experts(layer, rms_norm(x, self._eps, floats[at + "moe_norm"]), slots)
+            pooled = self._sum + x
+            last = np.float32(0) + _ONE / np.float32(self.position + 1) * pooled if self.config.is_classifier else x
             head = self._products["embed" if self.config.tie_word_embeddings else "head"]
-            logits = head(quantize(rms_norm(x, self._eps, floats["norm"])))
+            logits = head(quantize(rms_norm(last, self._eps, floats["norm"])))
+        self._sum = pooled
         self.position += 1
         return logits
+
+    def _embed(self, token: int) -> Floats:
+        if not 0 <= token < self.config.vocab_size:
+            raise ToolkitError(f"token {token} is outside the vocabulary of {self.config.vocab_size}")
+        embedding = self.model.matrices["embed"]
+        x: Floats = embedding.q[token].astype(np.float32) * embedding.scale[token]
+        return x
+
+    def _project(self, token: int) -> Floats:
+        if self.windows is None or not 0 <= token < len(self.windows):
+            raise ToolkitError(f"there is no window {token}: they are {self.input_count}")
+        floats, frames = self.model.floats, self.config.input_frames
+        mean, gain = (np.tile(floats[name], frames) for name in ("input_mean", "input_gain"))
+        u = (self.windows[token] - mean) * gain
+        return self._products["input"](quantize(u)) + floats["input_bias"]
 
     def _attend(self, layer: int, qkv: Floats) -> Floats:
         c, p = self.config, self.position

@@ -1,5 +1,8 @@
 """The golden behind the requests of a board: what a board must answer, computed on this machine."""
 
+import functools
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +13,8 @@ from mmoe_embed.paging.slots import slots_of_plan
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.serial.client import StatusError
 from mmoe_embed.serial.frames import MAX_BODY_BYTES
-from mmoe_embed.serial.replies import NextToken, Score
+from mmoe_embed.serial.replies import NextToken, Score, Step
+from mmoe_embed.signals import draw_windows
 from mmoe_embed.tokens import build_tables
 
 _TEXT, _CONTEXT, _NO_PROMPT = -10, -2, -11
@@ -19,24 +23,30 @@ _HERE = "the golden"
 
 
 def load_golden(build: BuildFolder) -> Golden:
-    """What a board that runs a build must compute.
+    """What a board that runs a build must compute; a classifier has random windows for tokens.
 
     Raises:
         ToolkitError: its quantized model cannot be read.
     """
     model = load_quantized(build.quantized)
-    return Golden(model, slots_of_plan(build.plan, model.config))
+    golden = Golden(model, slots_of_plan(build.plan, model.config))
+    if model.config.is_classifier:
+        golden.windows = draw_windows(model)
+    return golden
 
 
 class GoldenBoard:
-    """Answers prompt, next, step and score as a board with the golden's model does, refusals included."""
+    """Answers prompt, next, step, windows and score as a board with the golden's model does, refusals included."""
 
     def __init__(self, golden: Golden) -> None:
         self.golden = golden
-        self._texts = build_tables(golden.model.tokenizer, golden.config.vocab_size).text
         self._logits: NDArray[np.float32] = np.zeros(golden.config.vocab_size, np.float32)
         self._generated = 0
         self._ended = False
+
+    @functools.cached_property
+    def _texts(self) -> tuple[bytes, ...]:
+        return build_tables(self.golden.model.tokenizer, self.golden.config.vocab_size).text
 
     def reset(self, *, empty_slots: bool = False) -> None:
         """Empty the context, and the slots on demand."""
@@ -58,6 +68,14 @@ class GoldenBoard:
         if self.golden.position >= self.golden.config.max_position_embeddings:
             raise StatusError(_CONTEXT, "step", _HERE)
         self._logits = self.golden.step(token)
+
+    def classify(self, windows: NDArray[np.float32]) -> Step:
+        """Feed windows to a classifier."""
+        if self.golden.position + len(windows) > self.golden.config.max_position_embeddings:
+            raise StatusError(_CONTEXT, "windows", _HERE)
+        self._logits = self.golden.classify(windows)
+        crc = zlib.crc32(self._logits.astype("<f4").tobytes())
+        return Step(self.golden.position - 1, int(np.argmax(self._logits)), crc, 0)
 
     def next_token(self) -> NextToken:
         """The next token of the answer."""

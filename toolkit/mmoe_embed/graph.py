@@ -75,7 +75,8 @@ class Op:
     """One operation: what it is called, what C it becomes, which buffers it touches.
 
     Attributes:
-        kind: "embed", "rmsnorm", "quantize", "linear", "bias", "norm_parts", "attention", "add", "moe" or "last".
+        kind: "embed", "window", "rmsnorm", "quantize", "linear", "bias", "norm_parts", "attention", "add", "moe",
+            "last" or "pool".
         weights: the model's matrix or tensor it reads, "" for none.
         layer: -1 outside the layers.
         parts: of "norm_parts": offset of the first part, how many, floats of each.
@@ -101,7 +102,7 @@ class Graph:
     """A pass: operations in order, and the buffers they use.
 
     Attributes:
-        chunk: tokens that a pass takes at most: rows of every buffer before the operation "last".
+        chunk: tokens that a pass takes at most: rows of every buffer before the operation "last" or "pool".
         result: the logits, alive until the next pass.
     """
 
@@ -175,7 +176,15 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
     """
     b, d, width = _Builder(chunk), config.hidden_size, config.attention_width
     x = b.floats("X", d)
-    b.op("embed", "embed", (), (x,), "embed")
+    if config.is_classifier:
+        n = config.window_size
+        window, vector = b.floats("WINDOW", n), b.vector("WINDOW_INPUT", n)
+        b.op("window", "window", (), (window,))
+        b.op("window_quantize", "quantize", (window,), (vector,))
+        b.linear("input", "INPUT_SCRATCH", vector, n, x, "input")
+        b.op("input_bias", "bias", (x,), (x,), "input_bias")
+    else:
+        b.op("embed", "embed", (), (x,), "embed")
     for layer in range(config.num_hidden_layers):
         at, upper = f"layers.{layer}.", f"L{layer}_"
         normed, vector = b.floats(upper + "ATTN_NORM", d), b.vector(upper + "ATTN_INPUT", d)
@@ -207,11 +216,16 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
             upper + "MOE_SCRATCH", moe_scratch_bytes(config, layer, chunk), f"MMOE_MOE_SCRATCH_BYTES({sizes})"
         )
         b.op(at + "moe", "moe", (normed, vector, x), (normed, x), layer=layer, scratch=scratch)
-    b.op("last", "last", (x,), (x,))
     b.rows = 1
+    if config.is_classifier:
+        last = b.floats("MEAN", d)
+        b.op("pool", "pool", (x,), (last,))
+    else:
+        last = x
+        b.op("last", "last", (x,), (x,))
     normed, vector = b.floats("FINAL_NORM", d), b.vector("HEAD_INPUT", d)
     logits = b.floats("LOGITS", config.vocab_size)
-    b.op("norm", "rmsnorm", (x,), (normed,), "norm")
+    b.op("norm", "rmsnorm", (last,), (normed,), "norm")
     b.op("head_quantize", "quantize", (normed,), (vector,))
     b.linear("head", "HEAD_SCRATCH", vector, d, logits, "embed" if config.tie_word_embeddings else "head")
     return Graph(tuple(b.ops), b.tensors, logits, chunk)

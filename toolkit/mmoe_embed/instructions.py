@@ -112,16 +112,20 @@ def _count_operation(counts: "KernelCounts", op: Op, model: Quantized, positions
     if op.kind == "rmsnorm":
         return counts.of("mmoe_rmsnorm_f32", 1, d)
     if op.kind == "quantize":
-        columns = config.attention_width if op.name.endswith("heads_quantize") else d
-        return counts.of("mmoe_quantize_s8", 1, columns)
+        columns = {"heads_quantize": config.attention_width, "window_quantize": config.window_size}
+        return counts.of("mmoe_quantize_s8", 1, columns.get(op.name.rpartition(".")[2], d))
     if op.kind == "linear":
         return _count_product(counts, model, op.weights)
     if op.kind == "attention":
         return _count_attention(counts, model, positions)
     if op.kind == "add":
         return counts.of("mmoe_add_f32", 1, d)
+    if op.kind == "window":  # a subtraction and a product a number, as this addition has
+        return counts.of("mmoe_accumulate_f32", 1, config.window_size)
+    if op.kind == "pool":
+        return counts.of("mmoe_add_f32", 1, d) + counts.of("mmoe_accumulate_f32", 1, d)
     if op.kind == "bias":
-        return counts.of("mmoe_add_f32", 1, config.qkv_rows)
+        return counts.of("mmoe_add_f32", 1, config.qkv_rows if op.layer >= 0 else d)
     if op.kind == "norm_parts":
         _, count, size = op.parts
         return count * counts.of("mmoe_rmsnorm_f32", 1, size)

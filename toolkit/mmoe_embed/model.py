@@ -38,7 +38,7 @@ class Quantizer:
         return weights if self.scheme is None else fake_quantize_weights(weights, 4 if self.scheme == "int4" else 8)
 
     def embedding(self, weights: Tensor) -> Tensor:
-        """The embedding or the head, INT8 in both schemes."""
+        """The embedding, a classifier's first layer, or the head: INT8 in both schemes."""
         return weights if self.scheme is None else fake_quantize_weights(weights, 8)
 
     def activations(self, x: Tensor) -> Tensor:
@@ -65,6 +65,25 @@ class Projection(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(rows, columns) * std)
         self.bias = nn.Parameter(torch.zeros(rows)) if bias else None
+
+
+class WindowInput(nn.Module):
+    """A classifier's first layer: windows of a signal, brought to one scale and projected (SPEC.md 3.8)."""
+
+    mean: Tensor
+    gain: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.frames = config.input_frames
+        self.register_buffer("mean", torch.zeros(config.input_channels))
+        self.register_buffer("gain", torch.ones(config.input_channels))
+        self.proj = Projection(config.hidden_size, config.window_size, config.window_size**-0.5, bias=True)
+
+    def forward(self, windows: Tensor, quantizer: Quantizer) -> Tensor:
+        """Apply to (batch, time, window_size)."""
+        scaled = (windows - self.mean.repeat(self.frames)) * self.gain.repeat(self.frames)
+        return functional.linear(quantizer.activations(scaled), quantizer.embedding(self.proj.weight), self.proj.bias)
 
 
 class Attention(nn.Module):
@@ -254,14 +273,17 @@ class Layer(nn.Module):
 
 
 class MoeModel(nn.Module):
-    """A language model of any supported shape; its state dict has the checkpoint's names."""
+    """A language model or a classifier of any supported shape; its state dict has the checkpoint's names."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         std = config.hidden_size**-0.5
         out_std = std / (2 * config.num_hidden_layers) ** 0.5
-        self.embed_tokens = Projection(config.vocab_size, config.hidden_size, std)
+        if config.is_classifier:
+            self.input = WindowInput(config)
+        else:
+            self.embed_tokens = Projection(config.vocab_size, config.hidden_size, std)
         self.layers = nn.ModuleList(Layer(config, n, std, out_std) for n in range(config.num_hidden_layers))
         self.norm = Norm(config.hidden_size, config.rms_norm_eps)
         if not config.tie_word_embeddings:
@@ -278,10 +300,11 @@ class MoeModel(nn.Module):
         documents: Tensor | None = None,
         capacity: float = 0.0,
     ) -> tuple[Tensor, RouterReport]:
-        """Logits of the next token.
+        """Logits of the next token, or of a classifier's classes after each window.
 
         Args:
-            tokens: int64 (batch, time), time <= max_position_embeddings; rows padded at their end.
+            tokens: int64 (batch, time), time <= max_position_embeddings; rows padded at their end. Of a
+                classifier float32 (batch, time, window_size).
             wanted: bool (batch, time), where logits are wanted; everywhere when absent.
             scheme: round as "int8" or "int4" would; None computes in float.
             counted: bool (batch, time), tokens that count in the router report; all when absent.
@@ -294,9 +317,12 @@ class MoeModel(nn.Module):
         quantizer = Quantizer(scheme)
         steps = tokens.shape[1]
         cos, sin = self.cos[:steps], self.sin[:steps]  # type: ignore[index]
-        embedding = quantizer.embedding(self.embed_tokens.weight)
-        x = functional.embedding(tokens, embedding)
-        counted = torch.ones_like(tokens, dtype=torch.bool) if counted is None else counted
+        if self.config.is_classifier:
+            x = self.input(tokens, quantizer)
+        else:
+            embedding = quantizer.embedding(self.embed_tokens.weight)
+            x = functional.embedding(tokens, embedding)
+        counted = torch.ones(x.shape[:2], dtype=torch.bool) if counted is None else counted
         real = counted.flatten().nonzero().flatten()
         visible = None
         if documents is not None:
@@ -312,6 +338,8 @@ class MoeModel(nn.Module):
                 z_loss = z_loss + logits[real].logsumexp(dim=-1).square().mean() / len(self.config.routed_layers)
                 loads.append(torch.bincount(chosen[real].flatten(), minlength=self.config.num_experts))
                 scores.append(layer.moe.router.score(logits))
+        if self.config.is_classifier:
+            x = x.cumsum(dim=1) / torch.arange(1, steps + 1)[:, None]
         x = x.flatten(0, 1)[wanted.flatten().nonzero().flatten()] if wanted is not None else x
         head = quantizer.activations(self.norm(x))
         load = torch.stack(loads) if loads else torch.zeros(0, 0, dtype=torch.int64)

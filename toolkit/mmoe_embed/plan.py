@@ -168,6 +168,11 @@ class BoardPlan:
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
+def input_bytes(config: ModelConfig) -> int:
+    """Bytes that one token of a chunk waits in, and a classifier's window."""
+    return TOKEN_BYTES + 4 * config.window_size
+
+
 def choose_scheme(
     checkpoint: Checkpoint, board: Board, scheme: str, request: PlanRequest, runtime: RuntimeBytes | None = None
 ) -> tuple[Quantized, BoardPlan]:
@@ -256,7 +261,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     }
     if not runtime.measured:
         runtime = _estimate_data(runtime, config, len(graph.ops), request.timeline_events)
-    data_bytes = runtime.data + TOKEN_BYTES * chunk + request.other_ram_bytes  # slots add to it
+    data_bytes = runtime.data + input_bytes(config) * chunk + request.other_ram_bytes  # slots add to it
 
     page = expert_page(model)
     count = config.expert_count
@@ -353,6 +358,8 @@ def _estimate_data(runtime: RuntimeBytes, config: ModelConfig, ops: int, events:
     """The runtime's tables of a model, before there is an image to measure."""
     layer_bytes = _EXPERT_STATE_BYTES * config.num_experts + _LAYER_STATE_BYTES
     tables = len(config.routed_layers) * layer_bytes + _OP_STATE_BYTES * ops + _EVENT_BYTES * events
+    if config.is_classifier:
+        tables += 8 * config.hidden_size  # what it pools
     return dataclasses.replace(runtime, data=runtime.data + tables)
 
 

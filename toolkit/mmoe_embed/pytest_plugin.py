@@ -72,7 +72,7 @@ class BoardUnderTest:
         from mmoe_embed.validate import draw_prompts, validate_board
 
         identity = self.client.identify()
-        prompts = draw_prompts(vocab_size=identity.vocab_size, context=identity.context, steps=steps)
+        prompts = draw_prompts(vocab_size=self.golden.input_count, context=identity.context, steps=steps)
         return validate_board(self.client, self.golden, prompts, plan=self.build.plan)
 
 

@@ -12,6 +12,7 @@ from mmoe_embed.quantized import GROUP, SCHEMES, Matrix, Quantized, file_header,
 from mmoe_embed.rotary import rotary_tables
 from mmoe_embed.tensors import create_tensors
 
+_OUTSIDE = {"embed": "embed_tokens.weight", "input": "input.proj.weight", "head": "lm_head.weight"}
 _BLOCK = 1 << 22  # weights that are worked on at once
 TINY = np.float32(2.0**-64)  # a largest weight below this counts as zero
 
@@ -59,8 +60,8 @@ def quantize_int4(weights: NDArray[np.float32]) -> Matrix:
 def read_matrix(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:
     """The float matrix of a quantized name: q, k and v joined, gate and up joined, one expert of a stack."""
     tensors = checkpoint.tensors
-    if name in ("embed", "head"):
-        return tensors[{"embed": "embed_tokens.weight", "head": "lm_head.weight"}[name]]
+    if name in _OUTSIDE:
+        return tensors[_OUTSIDE[name]]
     at, part = "layers.{}.".format(name.split(".")[1]), name.split(".", 2)[2]
     if part == "qkv":
         return np.concatenate([tensors[f"{at}attn.{x}_proj.weight"] for x in "qkv"])
@@ -144,6 +145,9 @@ def read_floats(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
     """The tensors that stay float32, under their quantized names."""
     tensors, config = checkpoint.tensors, checkpoint.config
     floats = {"norm": tensors["norm.weight"]}
+    if config.is_classifier:
+        floats |= {"input_mean": tensors["input.mean"], "input_gain": tensors["input.gain"]}
+        floats["input_bias"] = tensors["input.proj.bias"]
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         floats |= {at + "attn_norm": tensors[at + "attn_norm.weight"], at + "moe_norm": tensors[at + "moe_norm.weight"]}

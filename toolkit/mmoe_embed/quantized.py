@@ -66,7 +66,7 @@ class Quantized:
 
     config: ModelConfig
     generation: GenerationConfig
-    tokenizer: str  # tokenizer.json
+    tokenizer: str  # tokenizer.json; "" for a classifier
     scheme: str
     source_sha256: str  # of the checkpoint's model.safetensors
     matrices: Mapping[str, Matrix]
@@ -89,7 +89,7 @@ class Quantized:
 def matrix_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
     """Every quantized matrix and its (rows, columns)."""
     d, f = config.hidden_size, config.moe_intermediate_size
-    shapes = {"embed": (config.vocab_size, d)}
+    shapes = {"input": (d, config.window_size)} if config.is_classifier else {"embed": (config.vocab_size, d)}
     if not config.tie_word_embeddings:
         shapes["head"] = (config.vocab_size, d)
     for layer in range(config.num_hidden_layers):
@@ -110,6 +110,9 @@ def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         "rotary.cos": (config.max_position_embeddings, half),
         "rotary.sin": (config.max_position_embeddings, half),
     }
+    if config.is_classifier:
+        channels = (config.input_channels,)
+        shapes |= {"input_mean": channels, "input_gain": channels, "input_bias": (d,)}
     for layer in range(config.num_hidden_layers):
         at = f"layers.{layer}."
         shapes |= {at + "attn_norm": (d,), at + "moe_norm": (d,)}
@@ -135,8 +138,8 @@ def tensor_kinds(config: ModelConfig, scheme: str) -> dict[str, TensorKind]:
 
 
 def matrix_bits(name: str, scheme: str) -> int:
-    """Bits of a matrix's weights: embedding and head are INT8 in every scheme."""
-    return 4 if scheme == "int4" and name not in ("embed", "head") else 8
+    """Bits of a matrix's weights: what is outside the layers is INT8 in every scheme."""
+    return 4 if scheme == "int4" and name.startswith("layers.") else 8
 
 
 def file_header(

@@ -26,11 +26,12 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     BFLOAT16: np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
 # Data lies in this order, then by name: as the library writes it, so that both give the same bytes
-_ORDER = ("F32", BFLOAT16, "F16", "I8", "U8")
+_ORDER = ("I64", "F32", BFLOAT16, "F16", "I8", "U8")
 _MOST_HEADER_BYTES = 100_000_000  # the library's own limit
 
 

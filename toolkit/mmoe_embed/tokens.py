@@ -17,10 +17,12 @@ class Tokens:
         text: tokenizer.json.
 
     Raises:
-        ToolkitError: not a tokenizer of the kind SPEC.md 4 describes.
+        ToolkitError: not a tokenizer of the kind SPEC.md 4 describes, or that of a classifier, which has none.
     """
 
     def __init__(self, text: str) -> None:
+        if not text:
+            raise describe_no_text()
         try:
             self._tokenizer = Tokenizer.from_str(text)
             self._tokenizer.encode_special_tokens = True  # text never becomes a special token (SPEC.md 4)
@@ -52,6 +54,15 @@ def _byte_letters() -> dict[str, int]:
     letters = {chr(b): b for b in plain}
     letters |= {chr(256 + i): b for i, b in enumerate(b for b in range(256) if b not in plain)}
     return letters
+
+
+def describe_no_text(at: str = "") -> ToolkitError:
+    """What is said where a classifier is to read or write text."""
+    return ToolkitError(
+        "this model classifies windows of a signal: it has no text",
+        at=at,
+        try_="mmoe-embed validate BUILD, mmoe-embed accuracy BUILD DATA.safetensors",
+    )
 
 
 def build_tables(text: str, vocab_size: int) -> TokenTables:

@@ -31,6 +31,10 @@ class Model(Protocol):
     def slots(self) -> object | None:
         """Not None: decode steps look at the expert slots, and a prompt's tokens do not (SPEC.md 7.3)."""
 
+    @property
+    def windows(self) -> NDArray[np.float32] | None:
+        """Of a classifier: what its tokens stand for, float32 (count, window_size)."""
+
     def reset(self, *, empty_slots: bool = False) -> None:
         """Start a new sequence."""
 
@@ -250,6 +254,7 @@ def validate_board(
     Raises:
         DeviceError: the board fails, is reset, or does not answer; a difference is not an error but a failed check.
     """
+    client.windows = golden.windows
     identity = client.identify()
     kernels = client.test_kernels()
     client.reset(empty_slots=True, clear_statistics=True)

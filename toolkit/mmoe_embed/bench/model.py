@@ -13,6 +13,7 @@ from mmoe_embed.instructions import count_instructions as count_kernels
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.serial.client import MAX_PREFILL, BoardClient
 from mmoe_embed.serial.replies import OpProfile
+from mmoe_embed.signals import draw_windows
 from mmoe_embed.toolchain import kernel_folders
 from mmoe_embed.validate_report import count_instructions
 
@@ -98,8 +99,11 @@ def measure_model(
     most = min(model.config.max_position_embeddings, MAX_PREFILL)
     if tokens > most:
         raise UsageError(f"{tokens} tokens do not fit: at most {most} do", try_=f"--tokens {most}")
-    source = random.Random(0)
-    fed = [source.randrange(model.config.vocab_size) for _ in range(tokens)]
+    source, inputs = random.Random(0), model.config.vocab_size
+    if model.config.is_classifier:
+        client.windows = draw_windows(model)
+        inputs = len(client.windows)
+    fed = [source.randrange(inputs) for _ in range(tokens)]
     _run_steps(client, fed)  # loads the experts that slots hold
     decode, decode_misses = _profile(client, lambda: _run_steps(client, fed))
     prefill, prefill_misses = _profile(client, lambda: client.prefill(fed))

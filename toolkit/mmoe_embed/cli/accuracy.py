@@ -8,13 +8,12 @@ from pathlib import Path
 
 import rich_click as click
 
-from mmoe_embed.accuracy import Accuracy, Board, ResultsFile, default_results_file, measure_accuracy
+from mmoe_embed.accuracy import Accuracy, Board, ResultsFile, default_results_file, measure_accuracy, open_questions
 from mmoe_embed.build_folder import load_build
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
 from mmoe_embed.cli.output import Result, console, verb
 from mmoe_embed.errors import UsageError
 from mmoe_embed.golden_board import GoldenBoard, load_golden
-from mmoe_embed.prompt import load_pairs
 
 _WRONG_SHOWN = 5
 _SECONDS_BETWEEN_LINES = {True: 0.5, False: 20.0}  # a terminal shows one line that changes, a log gets few
@@ -40,17 +39,18 @@ def command(
 ) -> Result:
     """Ask the board every prompt of DATASET (JSON lines of prompt and completion); exact match and perplexity.
 
+    A classifier's DATASET is a safetensors file of recordings and their classes.
     An interrupted run goes on where it was when the same command is given again.
     """
     if host and port:
         raise UsageError("--host asks no board, so it takes no --port")
-    total = len(load_pairs(dataset)[:limit])
     file = results or default_results_file(build, dataset)
     folder = load_build(build)
+    golden = load_golden(folder)
+    total = len(open_questions(dataset, golden.model, limit))
     if fresh:
         file.unlink(missing_ok=True)
     kept = ResultsFile(file, folder.build_id, dataset)
-    golden = load_golden(folder)
     with contextlib.ExitStack() as stack:
         board: Board
         board = GoldenBoard(golden) if host else stack.enter_context(open_build(build, port, baud))[2]

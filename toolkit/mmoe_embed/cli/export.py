@@ -35,7 +35,10 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str) -> Result:
         )
     if output.suffix != ".pte":
         raise UsageError(f"{output} is no .pte file", try_="-o model.pte")
-    model, _ = choose_scheme(load_checkpoint(checkpoint), target, scheme, PlanRequest())
+    loaded = load_checkpoint(checkpoint)
+    if loaded.config.is_classifier:
+        raise UsageError("a classifier is not exported as a program yet", at=str(checkpoint), try_="mmoe-embed build")
+    model, _ = choose_scheme(loaded, target, scheme, PlanRequest())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ExecuTorch and PyTorch warn of their own deprecated calls
         from mmoe_embed.executorch.export import export_program

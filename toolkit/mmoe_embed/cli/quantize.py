@@ -36,8 +36,5 @@ def command(checkpoint: Path, scheme: str, output: Path) -> Result:
         "source_sha256": source.sha256,
         "relative_error": errors,
     }
-    text = (
-        f"{output}: {scheme}, model {model_id[:16]}\n"
-        f"  largest relative weight error {errors[worst]:.4f} in {worst}"
-    )
+    text = f"{output}: {scheme}, model {model_id[:16]}\n  largest relative weight error {errors[worst]:.4f} in {worst}"
     return Result(data, text)

@@ -16,8 +16,10 @@ from mmoe_embed.prompt import describe_long_prompt, stream_answer
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.sampling import LEAST_TEMPERATURE, MOST_TEMPERATURE, Sampling
 from mmoe_embed.serial.client import BoardClient, StatusError, TextTooLongError
+from mmoe_embed.tokens import describe_no_text
 from mmoe_embed.validate_report import describe_cost
 
+_UNSUPPORTED = -9  # MMOE_E_UNSUPPORTED: a classifier
 _TEXT = -10  # MMOE_E_TEXT: this prompt has too many tokens, or none; the next one may be right
 
 
@@ -115,6 +117,8 @@ def _answer(client: BoardClient, folder: BuildFolder, request: str, sampling: Sa
     except TextTooLongError as refusal:
         error = str(refusal)
     except StatusError as refusal:
+        if refusal.status == _UNSUPPORTED:
+            raise describe_no_text(str(folder.path)) from None
         if refusal.status != _TEXT:
             raise
         error = str(_explain(refusal, folder, request))

@@ -94,7 +94,7 @@ def _validate(
 
 def choose_prompts(golden: Golden, requests: list[str], steps: int, seed: int) -> list[Prompt]:
     """Requests first, each with its answer, then random tokens until there are `steps` steps and 10 prompts."""
-    context, vocab = golden.config.max_position_embeddings, golden.config.vocab_size
+    context, vocab = golden.config.max_position_embeddings, golden.input_count
     generation = golden.model.generation
     prompts: list[Prompt] = []
     counted = 0

@@ -62,6 +62,8 @@ def op_lines(graph: Graph, config: ModelConfig) -> list[str]:
         if op.kind == "last":
             lines.append("if (!rt->head) return MMOE_OK;")
         lines.append(f"RUN({op_symbol(op)}, {_call(op, graph, config)});")
+        if op.kind == "pool":
+            lines.append("if (!rt->head) return MMOE_OK;")
     return lines
 
 
@@ -80,6 +82,10 @@ def _call(op: Op, graph: Graph, config: ModelConfig) -> str:
     match op.kind:
         case "embed":
             return f"mmoe_op_embed(rt, &{weights}, {outs[0]})"
+        case "window":
+            return f"mmoe_op_window(rt, input_mean, input_gain, {config.input_channels}, {outs[0]})"
+        case "pool":
+            return f"mmoe_op_pool(rt, {ins[0]}, {size(0)}, {outs[0]})"
         case "rmsnorm":
             eps = float_literal(config.rms_norm_eps)
             return f"mmoe_op_rmsnorm(rt, {ins[0]}, {weights}, {size(0)}, {eps}, {outs[0]})"

@@ -60,7 +60,7 @@ def emit_model(model: Quantized, plan: BoardPlan, sources_sha256: str = "") -> E
     )
     build_id = build_identity(model, plan, sources_sha256)
     config, graph, weights = model.config, build_graph(model.config, plan.chunk), build_weights(model)
-    tables = build_tables(model.tokenizer, config.vocab_size)
+    tables = None if config.is_classifier else build_tables(model.tokenizer, config.vocab_size)
     layers = range(config.num_hidden_layers)
     page = expert_page(model)
     empty = PageMatrix(0, 0, 0, 0, 0, 0)
@@ -86,8 +86,8 @@ def emit_model(model: Quantized, plan: BoardPlan, sources_sha256: str = "") -> E
         "first_slot": plan.paging.first_slots(),
         "gate_up": page.gate_up if page else empty,
         "down": page.down if page else empty,
-        "text_bytes": b"".join(tables.text),
-        "text_offsets": _offsets(tables.text),
+        "text_bytes": b"".join(tables.text) if tables else b"",
+        "text_offsets": _offsets(tables.text) if tables else [],
         "f32": float_literal,
         "hex_bytes": _hex_bytes,
         "rows_of": _rows_of,

@@ -126,7 +126,7 @@ class Farm:
         with connect_board(load_board(build.board), build, port=url) as client:
             identity = client.identify()
             prompts = draw_prompts(
-                vocab_size=identity.vocab_size, context=identity.context, steps=self.steps, seed=job.run
+                vocab_size=golden.input_count, context=identity.context, steps=self.steps, seed=job.run
             )
             names = [op.name for op in build_graph(golden.config).ops]
             return validate_board(client, golden, prompts, plan=build.plan, op_names=names)

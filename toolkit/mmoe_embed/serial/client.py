@@ -30,7 +30,7 @@ _SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 16, 1024  # of one reply: on the w
 _GOOD_PIECES = 64  # that came at once before longer ones are tried again
 
 _RESET, _STEP, _LOGITS, _STATISTICS, _PROFILE, _ENCODE, _PROMPT, _NEXT, _ROUTES, _LAYERS = range(0x02, 0x0C)
-_PREFILL, _TIMELINE, _SAMPLING = range(0x0C, 0x0F)
+_PREFILL, _TIMELINE, _SAMPLING, _WINDOWS = range(0x0C, 0x10)
 _SCORE, _SELFTEST = 0x10, 0x11
 
 # mmoe_status.h; the numbers never change
@@ -43,7 +43,7 @@ STATUS_TEXT = {
     -6: "the expert storage failed or read short (MMOE_E_PAGE_READ)",
     -7: "the expert storage did not finish in time (MMOE_E_PAGE_TIMEOUT)",
     -8: "the expert image is not the one this firmware was built with (MMOE_E_IMAGE)",
-    -9: "the firmware does not know this request (MMOE_E_UNSUPPORTED)",
+    -9: "the firmware does not know this request, or has a model of another kind (MMOE_E_UNSUPPORTED)",
     -10: "the text has no tokens, or more than fit (MMOE_E_TEXT)",
     -11: "no prompt is running (MMOE_E_NO_PROMPT)",
 }
@@ -75,11 +75,16 @@ class ResetError(DeviceError):
 
 
 class BoardClient:
-    """Asks a board; every wait ends, every failure is a named error."""
+    """Asks a board; every wait ends, every failure is a named error.
+
+    Attributes:
+        windows: float32 (count, window_size), of a classifier: `step` and `prefill` take their numbers for tokens.
+    """
 
     def __init__(self, link: Link, *, step_patience_s: float = 60.0) -> None:
         self.link = link
         self.identity: Identity | None = None
+        self.windows: NDArray[np.float32] | None = None
         self._step_patience_s = step_patience_s
         self._step_pace = RoundTrip(0.5, 2 * link.least_wait_s, step_patience_s / 4)
         self._piece_bytes = _LARGEST_PIECE_BYTES
@@ -176,7 +181,7 @@ class BoardClient:
         Raises:
             ResetError: the board is not at the position it should be at.
         """
-        return self._take("step", _STEP, [token])
+        return self._take("step", _STEP, [token]) if self.windows is None else self.prefill([token])
 
     def prefill(self, tokens: Sequence[int]) -> Step:
         """Feed tokens in as few passes as the board can, at most MAX_PREFILL of them; logits are of the last one.
@@ -184,12 +189,29 @@ class BoardClient:
         Raises:
             ResetError: the board is not at the position it should be at.
         """
+        if self.windows is not None:
+            return self.classify(self.windows[list(tokens)])
         return self._take("prefill", _PREFILL, tokens)
 
+    def classify(self, windows: NDArray[np.float32]) -> Step:
+        """Feed windows to a classifier, float32 (count, window_size), at least one; logits are of the last one.
+
+        Raises:
+            ResetError: the board is not at the position it should be at.
+        """
+        data = np.ascontiguousarray(windows, "<f4")
+        most = MAX_PAYLOAD_BYTES // data[0].nbytes
+        for first in range(0, len(data), most):
+            part = data[first : first + most]
+            step = self._feed("windows", _WINDOWS, part.tobytes(), len(part))
+        return step
+
     def _take(self, name: str, kind: int, tokens: Sequence[int]) -> Step:
-        payload = struct.pack(f"<{len(tokens)}I", *tokens)
-        step = Step(*self._work(name, kind, payload, "<IIIQ", scale=len(tokens)))
-        self._position += len(tokens)
+        return self._feed(name, kind, struct.pack(f"<{len(tokens)}I", *tokens), len(tokens))
+
+    def _feed(self, name: str, kind: int, payload: bytes, count: int) -> Step:
+        step = Step(*self._work(name, kind, payload, "<IIIQ", scale=count))
+        self._position += count
         if step.position != self._position - 1:
             raise ResetError(
                 f"the board took the token at position {step.position}, expected {self._position - 1}: "

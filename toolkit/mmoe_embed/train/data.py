@@ -1,10 +1,11 @@
-"""Examples as tokens, and the order they are trained in."""
+"""Examples as tokens or windows, and the order they are trained in."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from mmoe_embed.config import GenerationConfig
+from mmoe_embed.config import GenerationConfig, ModelConfig
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.signals import Signals, count_windows, cut_windows
 
 _POOL = 50  # batches drawn together, so that examples of like length share one
 
@@ -30,11 +32,26 @@ class Pair:
 class Batch:
     """Examples side by side, padded at their end with the stop token; all (examples, time)."""
 
-    tokens: Tensor  # int64, inputs
-    targets: Tensor  # int64, the token after each input
+    tokens: Tensor  # int64, inputs; of a classifier float32 (examples, time, window_size), windows
+    targets: Tensor  # int64, the token after each input; of a classifier the class
     real: Tensor  # bool, not padding
-    answer: Tensor  # bool, where the target is a part of the completion or the stop token
+    answer: (
+        Tensor  # bool, where the target is of the completion or the stop token; of a classifier after the last window
+    )
     documents: Tensor | None = None  # int64, which document of a packed row; None where a row is one example
+
+
+class DataSet(Protocol):
+    """Examples that batches are drawn from."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Inputs of each example."""
+
+    def __len__(self) -> int: ...
+
+    def collate(self, chosen: NDArray[np.int64]) -> Batch:
+        """Put examples side by side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +61,7 @@ class Examples:
     tokens: NDArray[np.uint16]
     starts: NDArray[np.int64]  # (examples + 1)
     answers: NDArray[np.int64]  # (examples), index in the example of the first token after the prompt
+    pad: int  # token that fills up a row
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -52,6 +70,46 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    def collate(self, chosen: NDArray[np.int64]) -> Batch:
+        """Put examples side by side."""
+        longest = int(self.lengths[chosen].max())
+        grid = np.full((len(chosen), longest), self.pad, np.int64)
+        for row, index in enumerate(chosen):
+            begin, end = self.starts[index], self.starts[index + 1]
+            grid[row, : end - begin] = self.tokens[begin:end]
+        position = np.arange(longest - 1)
+        real = position < (self.lengths[chosen] - 1)[:, None]
+        answer = real & (position >= (self.answers[chosen] - 1)[:, None])
+        tokens = torch.from_numpy(grid)
+        return Batch(
+            tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(real), torch.from_numpy(answer)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recordings:
+    """Signals of a classifier, cut into windows as batches are made."""
+
+    signals: Signals
+    config: ModelConfig
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Windows of each recording: all have one length."""
+        return np.full(len(self), count_windows(self.signals.values.shape[1], self.config), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def collate(self, chosen: NDArray[np.int64]) -> Batch:
+        """Put recordings side by side."""
+        windows = torch.from_numpy(cut_windows(self.signals.values[chosen], self.config))
+        shape = windows.shape[:2]
+        real, answer = torch.ones(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
+        answer[:, -1] = True
+        targets = torch.from_numpy(self.signals.labels[chosen])[:, None].expand(shape)
+        return Batch(windows, targets, real, answer)
 
 
 def read_pairs(file: Path, make: str = "") -> list[Pair]:
@@ -117,26 +175,11 @@ def encode_pairs(
         flat += head + tail
         starts.append(len(flat))
         answers.append(len(head))
-    return Examples(np.array(flat, np.uint16), np.array(starts, np.int64), np.array(answers, np.int64))
+    starts_of, answers_of = np.array(starts, np.int64), np.array(answers, np.int64)
+    return Examples(np.array(flat, np.uint16), starts_of, answers_of, generation.stop_token)
 
 
-def collate(examples: Examples, chosen: NDArray[np.int64], pad: int) -> Batch:
-    """Put examples side by side."""
-    longest = int(examples.lengths[chosen].max())
-    grid = np.full((len(chosen), longest), pad, np.int64)
-    for row, index in enumerate(chosen):
-        begin, end = examples.starts[index], examples.starts[index + 1]
-        grid[row, : end - begin] = examples.tokens[begin:end]
-    position = np.arange(longest - 1)
-    real = position < (examples.lengths[chosen] - 1)[:, None]
-    answer = real & (position >= (examples.answers[chosen] - 1)[:, None])
-    tokens = torch.from_numpy(grid)
-    return Batch(
-        tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(real), torch.from_numpy(answer)
-    )
-
-
-def draw_batches(examples: Examples, size: int, seed: tuple[int, ...], first_step: int) -> Iterator[NDArray[np.int64]]:
+def draw_batches(examples: DataSet, size: int, seed: tuple[int, ...], first_step: int) -> Iterator[NDArray[np.int64]]:
     """The examples of each step from `first_step` on, without end; a function of seed and step alone.
 
     Every epoch is a fresh permutation; an incomplete batch at its end is left out.

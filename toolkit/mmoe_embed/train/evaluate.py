@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmoe_embed.model import MoeModel
-from mmoe_embed.train.data import Batch, Examples, collate
+from mmoe_embed.train.data import Batch, DataSet
 
 
 @torch.no_grad()
-def match_exactly(model: MoeModel, examples: Examples, scheme: str | None, pad: int, batch: int = 100) -> list[bool]:
-    """Whether each greedy answer is the expected one, token by token.
+def match_exactly(model: MoeModel, examples: DataSet, scheme: str | None, batch: int = 100) -> list[bool]:
+    """Whether each greedy answer is the expected one, token by token; of a classifier, each class.
 
     One pass over prompt and expected completion suffices: greedy decoding gives it exactly where every token of it,
     the stop token included, is the likeliest after those before.
@@ -23,7 +23,7 @@ def match_exactly(model: MoeModel, examples: Examples, scheme: str | None, pad: 
     order = np.argsort(examples.lengths, kind="stable")
     right = np.zeros(len(examples), bool)
     for chosen in np.array_split(order, -(-len(order) // batch)):
-        b = collate(examples, chosen, pad)
+        b = examples.collate(chosen)
         logits, _ = model(b.tokens, b.answer, scheme, b.real)
         missed = torch.zeros_like(b.answer)
         missed[b.answer] = logits.argmax(dim=-1) != b.targets[b.answer]

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.model import MoeModel
-from mmoe_embed.train.corpus import cut_held_out, token_bytes
+from mmoe_embed.train.corpus import cut_held_out
 from mmoe_embed.train.curves import draw_curves
 from mmoe_embed.train.data import Batch
 from mmoe_embed.train.evaluate import HeldOut, match_exactly, measure_held_out
@@ -76,7 +76,6 @@ class _Run:
     state: State
     stop: list[int]
     progress: Progress
-    sizes: torch.Tensor  # int64 (vocabulary), bytes of each token
 
 
 def train_recipe(
@@ -108,6 +107,7 @@ def train_recipe(
                 prepared = prepare(recipe_file, recipe, output)
             ranks.wait()
         model = MoeModel(prepared.config)
+        prepared.scale_input(model)
         if prepared.start is not None:
             model.load_numpy(prepared.start.tensors)
         state = State(prepared.identity)
@@ -123,9 +123,8 @@ def train_recipe(
             model.load_state_dict(state.model)
         parameters = sum(p.numel() for p in model.parameters())
         ranks.split(model)
-        sizes = token_bytes(prepared.tokenizer, prepared.config.vocab_size)
         with _catch_signals() as stop, _show_progress(console if ranks.first else None) as progress:
-            run = _Run(prepared, ranks, model, state, stop, progress, sizes)
+            run = _Run(prepared, ranks, model, state, stop, progress)
             for index in range(state.stage, len(recipe.stage)):
                 _train_stage(run, index)
     exact = {row["stage"]: float(row["exact_match"]) for row in state.rows if row.get("exact_match")}
@@ -212,7 +211,7 @@ def _train_stage(run: _Run, index: int) -> None:
             )
     _log_held_out(run, stage)
     if prepared.evaluate is not None:
-        right = match_exactly(run.model, prepared.evaluate, stage.rounding, prepared.generation.stop_token)
+        right = match_exactly(run.model, prepared.evaluate, stage.rounding)
         state.rows.append({"stage": stage.name, "step": str(steps), "exact_match": f"{sum(right) / len(right):.4f}"})
     state.stage, state.step, state.optimizer = index + 1, 0, {}
     _save(run, None)
@@ -290,7 +289,7 @@ def _log_held_out(run: _Run, stage: StageSettings) -> None:
     rows, stop = max(1, _HELD_OUT_TOKENS // width), prepared.generation.stop_token
     for name in stage.mix:
         batches = cut_held_out(prepared.corpora[name].held_out, width, rows, stage.batch, stop)
-        found = measure_held_out(run.model, batches, stage.rounding, run.sizes)
+        found = measure_held_out(run.model, batches, stage.rounding, prepared.token_sizes)
         if found:
             run.state.rows.append(
                 {

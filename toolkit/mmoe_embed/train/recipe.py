@@ -17,7 +17,10 @@ Rate = Annotated[float, Meta(ge=0, le=1)]
 
 
 class DataSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where examples come from; JSONL files with `prompt` and `completion`, relative to the recipe."""
+    """Where examples come from; JSONL files with `prompt` and `completion`, relative to the recipe.
+
+    A classifier's are safetensors files (`mmoe_embed.signals.read_signals`).
+    """
 
     train: str
     evaluate: str = ""  # exact match is reported on it at the end of each stage
@@ -98,23 +101,28 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     start: str = ""  # a checkpoint folder, relative to the recipe: its weights and tokenizer instead of drawn ones
     data: DataSettings | None = None
     source: list[SourceSettings] = []
-    tokenizer: TokenizerSettings
+    tokenizer: TokenizerSettings | None = None  # of a language model
     model: dict[str, Any]  # config.json's keys, without vocab_size
     generation: GenerationSettings = GenerationSettings()
     stage: Annotated[list[StageSettings], Meta(min_length=1)]
 
     def model_config(self, at: str = "recipe") -> ModelConfig:
-        """The model's config, vocabulary from the tokenizer."""
+        """The model's config, vocabulary from the tokenizer or the names of classes."""
         if "vocab_size" in self.model:
             raise ToolkitError(
                 "vocab_size is the tokenizer's", at=f"{at}, model.vocab_size", try_="set tokenizer.vocab_size"
             )
-        model = (
-            {"num_experts_per_tok": 0, "moe_intermediate_size": 0} | self.model
-            if self.model.get("num_experts") == 0
-            else self.model
-        )
-        return parse_config(msgspec.json.encode({**model, "vocab_size": self.tokenizer.vocab_size}), f"{at}, [model]")
+        model = {"num_experts_per_tok": 0, "moe_intermediate_size": 0} if self.model.get("num_experts") == 0 else {}
+        if self.model.get("task") == "classify":
+            if self.tokenizer:
+                raise ToolkitError("a classifier has no tokenizer", at=f"{at}, tokenizer", try_="leave the table out")
+            names = self.model.get("class_names")
+            model |= {"tie_word_embeddings": False, "vocab_size": len(names) if isinstance(names, list) else 0}
+        elif self.tokenizer:
+            model |= {"vocab_size": self.tokenizer.vocab_size}
+        else:
+            raise ToolkitError("a language model needs a tokenizer", at=f"{at}, tokenizer", try_="add [tokenizer]")
+        return parse_config(msgspec.json.encode(model | self.model), f"{at}, [model]")
 
 
 def load_recipe(file: Path) -> Recipe:
@@ -149,6 +157,12 @@ def load_recipe(file: Path) -> Recipe:
         if len(set(names)) != len(names):
             raise ToolkitError(f"two {kind}s have one name: {', '.join(names)}", at=f"{file}, {kind}.name")
     config = recipe.model_config(str(file))
+    if config.is_classifier and (recipe.source or recipe.data is None):
+        raise ToolkitError(
+            "a classifier is trained on the signals of [data]",
+            at=f"{file}, data",
+            try_="give data.train, and no [[source]]",
+        )
     for number, stage in enumerate(recipe.stage):
         _check_stage(recipe, stage, config.max_position_embeddings, f"{file}, stage[{number}]")
     return recipe
