@@ -23,15 +23,15 @@ import imu_signals
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """People that training has never met."""
     file = tmp_path_factory.mktemp("imu") / "small.safetensors"
-    imu_signals.write(file, *imu_signals.generate(persons=6, recordings=1, seed=7))
+    imu_signals.write(file, *imu_signals.generate(persons=3, recordings=1, seed=7))
     return file
 
 
 def test_signals_repeat_and_are_labelled_synthetic(dataset: Path) -> None:
-    again, labels = imu_signals.generate(persons=6, recordings=1, seed=7)
+    again, labels = imu_signals.generate(persons=3, recordings=1, seed=7)
     archive = TensorFile(dataset)
     np.testing.assert_array_equal(archive.array("signals"), again)
-    np.testing.assert_array_equal(np.bincount(labels), [6] * 6)
+    np.testing.assert_array_equal(np.bincount(labels), [3] * 6)
     assert json.loads(archive.metadata["mmoe-embed"])["source"] == "SYNTHETIC"
 
 
@@ -55,4 +55,4 @@ def test_checkpoint_tells_activities_apart(dataset: Path, scheme: str) -> None:
     for signal, label in zip(data.values, data.labels, strict=True):
         golden.reset()
         right += int(np.argmax(golden.classify(cut_windows(signal, golden.config)))) == label
-    assert right >= 34
+    assert right >= 17
