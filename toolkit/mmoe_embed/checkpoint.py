@@ -81,13 +81,14 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a checkpoint and its shape, SPEC.md 1."""
     d, f, experts = config.hidden_size, config.moe_intermediate_size, config.num_experts
     queries, keys = config.attention_width, config.key_width
-    shapes: dict[str, tuple[int, ...]] = {"norm.weight": (d,)}
+    shapes: dict[str, tuple[int, ...]] = {}
     if config.is_classifier:
         channels = (config.input_channels,)
         shapes |= {"input.mean": channels, "input.gain": channels}
         shapes |= {"input.proj.weight": (d, config.window_size), "input.proj.bias": (d,)}
     else:
         shapes["embed_tokens.weight"] = (config.vocab_size, d)
+    shapes["norm.weight"] = (d,)
     if not config.tie_word_embeddings:
         shapes["lm_head.weight"] = (config.vocab_size, d)
     for layer in range(config.num_hidden_layers):
