@@ -184,3 +184,11 @@ def test_the_verbs(tmp_path: Path) -> None:
     result = CliRunner().invoke(group, ["export-checkpoint", ours, "-o", back])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "back" / "model.safetensors").stat().st_size > 0
+
+
+def test_requantization_is_measured_and_said(tmp_path: Path) -> None:
+    original = write_directory(tmp_path / "theirs", "mobilemoe", int4=True)
+    result = CliRunner().invoke(group, ["import", str(original.folder), "-o", str(tmp_path / "ours")])
+    print(result.stdout)
+    assert "as int4 their relative error is" in result.stdout
+    assert "% in experts.down" in result.stdout
