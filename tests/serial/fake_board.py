@@ -23,6 +23,7 @@ class FakeModel:
     """Logits that depend on every token since the reset; stands in for the golden and for the board's model."""
 
     slots = None  # its routing does not look at them
+    windows = None  # it takes tokens
 
     def __init__(self, vocab_size: int = 40, context: int = 24, layers: int = 2, top_k: int = 3) -> None:
         self.vocab_size, self.context, self.layers, self.top_k = vocab_size, context, layers, top_k
