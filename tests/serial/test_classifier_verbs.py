@@ -56,6 +56,15 @@ def test_validate_and_accuracy_are_the_hosts(build: BuildFolder, tmp_path: Path,
 
 
 @pytest.mark.gcc
+def test_demo_proves_and_asks_nothing(tmp_path: Path, run: Run) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model", CONFIG)
+    code, out, err = run("demo", checkpoint, "--board", "host_x86_64", "-o", tmp_path / "build")
+    assert code == 0, err
+    assert "bit-identical to the golden: 200 of 200" in out
+    assert "answer" not in out
+
+
+@pytest.mark.gcc
 def test_what_needs_text_is_refused_in_words(build: BuildFolder, tmp_path: Path, run: Run) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"prompt": "wake me", "completion": "alarm"}\n')

@@ -8,8 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 from fake_board import BUILD_ID, MODEL_ID, FakeBoard, listen_silently
+from random_model import small_config, write_checkpoint
 
+from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import main
+from mmoe_embed.quantize import quantize_checkpoint
+from mmoe_embed.quantized import save_quantized
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -38,6 +42,16 @@ def build(tmp_path: Path) -> Path:
     (folder / "gen").mkdir()
     (folder / "gen" / "plan.json").write_text('{"storage": "mapped", "spare_pages": 0}')
     return folder
+
+
+@pytest.fixture
+def build_with_model(build: Path, tmp_path: Path) -> Path:
+    """The same with a model, which says what a data set must be."""
+    checkpoint = load_checkpoint(write_checkpoint(tmp_path / "model", small_config()))
+    save_quantized(quantize_checkpoint(checkpoint, "int8"), build / "quantized.safetensors")
+    plan = {"storage": "mapped", "spare_pages": 0, "paging": {"cache_margin": 0.0}}
+    (build / "gen" / "plan.json").write_text(json.dumps(plan))
+    return build
 
 
 def test_run_prompt(board: FakeBoard, build: Path, run: Run) -> None:
@@ -127,16 +141,16 @@ def test_no_build(tmp_path: Path, run: Run) -> None:
     ("content", "words"),
     [("", "empty"), ('{"prompt": "a"}', "set.jsonl:1"), ("\n[]", "set.jsonl:2"), ("nonsense", '"completion"')],
 )
-def test_accuracy_bad_dataset(build: Path, run: Run, tmp_path: Path, content: str, words: str) -> None:
+def test_accuracy_bad_dataset(build_with_model: Path, run: Run, tmp_path: Path, content: str, words: str) -> None:
     dataset = tmp_path / "set.jsonl"
     dataset.write_text(content)
-    code, _, err = run("accuracy", str(build), str(dataset))
+    code, _, err = run("accuracy", str(build_with_model), str(dataset))
     assert code == 1
     assert words in err
 
 
-def test_accuracy_missing_dataset(build: Path, run: Run) -> None:
-    code, _, err = run("accuracy", str(build), "nowhere.jsonl")
+def test_accuracy_missing_dataset(build_with_model: Path, run: Run) -> None:
+    code, _, err = run("accuracy", str(build_with_model), "nowhere.jsonl")
     assert code == 1
     assert "no such file" in err
 
