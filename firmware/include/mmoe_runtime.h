@@ -154,20 +154,20 @@ struct mmoe_runtime {
 void mmoe_op_done(mmoe_runtime *rt, uint16_t op); /* closes one line of the profile */
 
 mmoe_status mmoe_op_embed(mmoe_runtime *rt, const mmoe_matrix *w, float *x);
-/* u (window): the window, less the means, times the gains of its channels */
-mmoe_status mmoe_op_window(mmoe_runtime *rt, const float *mean, const float *gain, uint32_t channels, float *u);
-mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y);
-/* x: n floats a row, rows `stride` floats apart */
-mmoe_status mmoe_op_quantize(mmoe_runtime *rt, const float *x, uint32_t stride, uint32_t n, mmoe_vector *q);
+/* u (window): the window, less the means, times the gains of its channels; q = u quantized */
+mmoe_status mmoe_op_window(mmoe_runtime *rt, const float *mean, const float *gain, uint32_t channels, float *u, mmoe_vector *q);
+/* y = RMSNorm(x); q = y quantized */
+mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y, mmoe_vector *q);
 /* scratch: MMOE_LINEAR_SCRATCH_BYTES; NULL with a chunk of 1 */
 mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, void *scratch);
 mmoe_status mmoe_op_bias(mmoe_runtime *rt, const float *b, uint32_t n, float *y); /* y (n) += b */
 /* Norms `count` parts of n floats in place, from `offset` on in rows of `stride` floats. */
 mmoe_status mmoe_op_norm_parts(mmoe_runtime *rt, float *x, uint32_t stride, uint32_t offset, uint32_t count, uint32_t n,
                                const float *w, float eps);
-/* qkv: the heads' outputs take the place of the queries */
-mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, void *scratch);
-mmoe_status mmoe_op_add(mmoe_runtime *rt, const float *x, uint32_t n, float *y);
+/* sum += y = W x */
+mmoe_status mmoe_op_linear_add(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, float *sum, void *scratch);
+/* qkv: the heads' outputs take the place of the queries; q: the same quantized, and MMOE_ATTENTION_SCRATCH_BYTES before */
+mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, mmoe_vector *q);
 /* x (hidden) += MoE; n: the normed x for the router, used up; q: the same quantized */
 mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x, void *scratch);
 /* From here on the pass has one row, that of its last token. */

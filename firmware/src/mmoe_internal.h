@@ -156,6 +156,8 @@ void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit);
 void mmoe_pager_want_later(const uint16_t *expert, uint32_t count);
 /* Lets reads go on: to be called now and then while something else is computed. */
 void mmoe_pager_poll(void);
+/* The page of a wanted expert that is loaded and known to be right; NULL: it must be taken. */
+const uint8_t *mmoe_pager_ready(uint16_t expert);
 /* Waits for the first `bytes` bytes of a wanted expert's page; misses must be taken in the order they were wanted. Only when all
  * of its expert_bytes were taken is its CRC-32 known to be right: nothing made of a part may be used before. The page stays until
  * it is released. */

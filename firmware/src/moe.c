@@ -44,34 +44,39 @@ typedef struct {
     float *out[MMOE_BATCH];
 } moe_batch;
 
-/* FFN(in) of SPEC.md 3.5 step 2.8, in two halves: s->products, then out */
-static void run_gate_up(const mmoe_matrix *gate_up, const moe_batch *b, const moe_scratch *s) {
-    float *products[MMOE_BATCH];
+/* FFN(in) of SPEC.md 3.5 step 2.8, in two halves: s->inner, then out */
+static mmoe_status run_gate_up(const mmoe_matrix *gate_up, const moe_batch *b, const moe_scratch *s) {
+    float *products[MMOE_BATCH] = {(float *)(void *)s->products};
+    mmoe_status status = MMOE_OK;
+    if (b->count == 1) { /* the common case, as short as it can be */
+        mmoe_matvec(gate_up, b->in[0], products[0]);
+        return mmoe_swiglu_s8(products[0], gate_up->rows / 2, b->in[0]->scale, s->inner);
+    }
     for (uint32_t i = 0; i < b->count; i++) products[i] = (float *)(void *)(s->products + i * s->product_bytes);
     mmoe_matmul(gate_up, b->in, products, b->count, s->matmul);
-    for (uint32_t i = 0; i < b->count; i++) mmoe_swiglu_f32(products[i], gate_up->rows / 2, products[i]);
+    for (uint32_t i = 0; i < b->count && status == MMOE_OK; i++)
+        status = mmoe_swiglu_s8(products[i], gate_up->rows / 2, b->in[i]->scale, mmoe_vector_row(s->inner, s->width, i));
+    return status;
 }
 
-static mmoe_status run_down(const mmoe_matrix *down, const moe_batch *b, const moe_scratch *s) {
+static void run_down(const mmoe_matrix *down, const moe_batch *b, const moe_scratch *s) {
     const mmoe_vector *inner[MMOE_BATCH];
-    for (uint32_t i = 0; i < b->count; i++) {
-        mmoe_vector *q = mmoe_vector_row(s->inner, s->width, i);
-        const float *products = (const float *)(const void *)(s->products + i * s->product_bytes);
-        const mmoe_status status = mmoe_quantize_s8(products, down->columns, q);
-        if (status != MMOE_OK) return status;
-        inner[i] = q;
+    if (b->count == 1) {
+        mmoe_matvec(down, s->inner, b->out[0]);
+        return;
     }
+    for (uint32_t i = 0; i < b->count; i++) inner[i] = mmoe_vector_row(s->inner, s->width, i);
     mmoe_matmul(down, inner, b->out, b->count, s->matmul);
-    return MMOE_OK;
 }
 
 static mmoe_status run_shared(const mmoe_moe *moe, const moe_batch *b, const moe_scratch *s) {
     MMOE_NOTE(MMOE_EVENT_FFN, MMOE_SHARED_EXPERT);
-    run_gate_up(moe->shared_gate_up, b, s);
-    const mmoe_status status = run_down(moe->shared_down, b, s);
+    const mmoe_status status = run_gate_up(moe->shared_gate_up, b, s);
+    if (status != MMOE_OK) return status;
+    run_down(moe->shared_down, b, s);
     MMOE_NOTE(MMOE_EVENT_FFN_END, MMOE_SHARED_EXPERT);
     mmoe_pager_poll();
-    return status;
+    return MMOE_OK;
 }
 
 /* b->out = Shared(b->in), scaled where there is a gate; on entry b->out holds the normed x that the gate looks at. */
@@ -104,18 +109,21 @@ static mmoe_matrix page_matrix(const mmoe_page_matrix *m, const uint8_t *page) {
 
 /* number: of a wanted expert, in the image; it stays until it is released */
 static mmoe_status run_expert(const mmoe_model *model, uint16_t number, const moe_batch *b, const moe_scratch *s) {
-    const uint8_t *page;
-    mmoe_status status = mmoe_pager_take(number, model->expert_down.weights, &page);
+    const uint8_t *page = mmoe_pager_ready(number);
+    mmoe_status status = MMOE_OK;
+    const int awaited = page == NULL;
+    if (awaited) status = mmoe_pager_take(number, model->expert_down.weights, &page);
     if (status != MMOE_OK) return status;
     const mmoe_matrix gate_up = page_matrix(&model->expert_gate_up, page);
     MMOE_NOTE(MMOE_EVENT_FFN, number);
-    run_gate_up(&gate_up, b, s); /* while `down` still loads; what a wrong page gives is not looked at */
-    status = mmoe_pager_take(number, model->expert_bytes, &page);
+    const mmoe_status numeric = run_gate_up(&gate_up, b, s); /* while `down` still loads */
+    if (awaited) status = mmoe_pager_take(number, model->expert_bytes, &page);
+    if (status == MMOE_OK) status = numeric; /* of a page that is right */
     if (status != MMOE_OK) return status;
     const mmoe_matrix down = page_matrix(&model->expert_down, page);
-    status = run_down(&down, b, s);
+    run_down(&down, b, s);
     MMOE_NOTE(MMOE_EVENT_FFN_END, number);
-    return status;
+    return MMOE_OK;
 }
 
 static void release_expert(uint16_t number) {
@@ -137,7 +145,7 @@ static void guess_next(const mmoe_model *model, const mmoe_moe *next, const floa
 
 /* The router's bias, more for experts in slots (SPEC.md 7.3): where the router will put score + bias */
 static const float *favour_loaded(const mmoe_model *model, const mmoe_moe *moe, const moe_scratch *s) {
-    float *bias = s->router + moe->router.experts;
+    float *bias = s->router;
     for (uint32_t e = 0; e < moe->router.experts; e++) {
         bias[e] = moe->router.bias[e];
         if (mmoe_pager_holds((uint16_t)(moe->layer * moe->router.experts + e))) bias[e] += model->cache_margin;
@@ -147,7 +155,8 @@ static const float *favour_loaded(const mmoe_model *model, const mmoe_moe *moe, 
 
 /* --- one token: experts that are loaded come first, each of the others while the next one loads ------------------------ */
 
-static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, const moe_scratch *s) {
+static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x,
+                             const moe_scratch *s) {
     const uint32_t top_k = moe->router.top_k;
     uint8_t *chosen = rt->routes + moe->layer * top_k, *hit = chosen + rt->model->layers * top_k;
     float gate[MMOE_MAX_TOP_K], *sum = n;
@@ -177,7 +186,7 @@ static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, co
         }
     }
     /* The written order of SPEC.md 3.5, whatever came first above */
-    for (uint32_t k = 0; k < top_k; k++) mmoe_accumulate_f32(output_row(s, k), gate[k], moe->hidden, sum);
+    mmoe_combine_f32(sum, output_row(s, 0), s->output_bytes / 4, gate, top_k, moe->hidden, x);
     return MMOE_OK;
 }
 
@@ -263,7 +272,8 @@ static mmoe_status run_chosen(mmoe_runtime *rt, const mmoe_moe *moe, uint16_t nu
     return MMOE_OK;
 }
 
-static mmoe_status run_tokens(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, const moe_scratch *s) {
+static mmoe_status run_tokens(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x,
+                              const moe_scratch *s) {
     mmoe_status status = MMOE_OK;
     moe_window w = {.from = 0, .count = 0};
     if (moe->router.top_k) {
@@ -278,12 +288,11 @@ static mmoe_status run_tokens(mmoe_runtime *rt, const mmoe_moe *moe, float *n, c
         for (uint32_t i = 0; i < w.count && status == MMOE_OK; i++) status = run_chosen(rt, moe, w.number[i], q, n, s);
         if (status == MMOE_OK) want_experts(rt, moe, &w);
     }
+    if (status == MMOE_OK) mmoe_add_f32(n, rt->rows * moe->hidden, x);
     return status;
 }
 
 mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x, void *scratch) {
     const moe_scratch s = divide_scratch(moe, rt->model->chunk, scratch);
-    const mmoe_status status = rt->rows == 1 ? run_token(rt, moe, n, q, &s) : run_tokens(rt, moe, n, q, &s);
-    if (status == MMOE_OK) mmoe_add_f32(n, rt->rows * moe->hidden, x);
-    return status;
+    return rt->rows == 1 ? run_token(rt, moe, n, q, x, &s) : run_tokens(rt, moe, n, q, x, &s);
 }

@@ -8,26 +8,28 @@ mmoe_status mmoe_op_embed(mmoe_runtime *rt, const mmoe_matrix *w, float *x) {
     return MMOE_OK;
 }
 
-mmoe_status mmoe_op_window(mmoe_runtime *rt, const float *mean, const float *gain, uint32_t channels, float *u) {
-    const mmoe_model *model = rt->model;
-    mmoe_normalize_f32(model->windows, mean, gain, channels, rt->rows * model->window, u);
-    return MMOE_OK;
+mmoe_status mmoe_op_window(mmoe_runtime *rt, const float *mean, const float *gain, uint32_t channels, float *u, mmoe_vector *q) {
+    const uint32_t n = rt->model->window;
+    mmoe_status status = MMOE_OK;
+    mmoe_normalize_f32(rt->model->windows, mean, gain, channels, rt->rows * n, u);
+    for (uint32_t row = 0; row < rt->rows && status == MMOE_OK; row++)
+        status = mmoe_quantize_s8(u + row * n, n, mmoe_vector_row(q, n, row));
+    return status;
 }
 
-mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y) {
-    for (uint32_t row = 0; row < rt->rows; row++) mmoe_rmsnorm_f32(x + row * n, w, n, eps, y + row * n);
-    return MMOE_OK;
-}
-
-mmoe_status mmoe_op_quantize(mmoe_runtime *rt, const float *x, uint32_t stride, uint32_t n, mmoe_vector *q) {
+mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, uint32_t n, float eps, float *y, mmoe_vector *q) {
     for (uint32_t row = 0; row < rt->rows; row++) {
-        const mmoe_status status = mmoe_quantize_s8(x + row * stride, n, mmoe_vector_row(q, n, row));
+        const mmoe_status status = mmoe_rmsnorm_s8(x + row * n, w, n, eps, y + row * n, mmoe_vector_row(q, n, row));
         if (status != MMOE_OK) return status;
     }
     return MMOE_OK;
 }
 
 mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, void *scratch) {
+    if (rt->rows == 1) {
+        mmoe_matvec(w, x, y);
+        return MMOE_OK;
+    }
     for (uint32_t row = 0, count; row < rt->rows; row += count) {
         const mmoe_vector *in[MMOE_BATCH];
         float *out[MMOE_BATCH];
@@ -38,6 +40,12 @@ mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_ve
         mmoe_matmul(w, in, out, count, scratch);
     }
     return MMOE_OK;
+}
+
+mmoe_status mmoe_op_linear_add(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, float *sum, void *scratch) {
+    const mmoe_status status = mmoe_op_linear(rt, w, x, y, scratch);
+    if (status == MMOE_OK) mmoe_add_f32(y, rt->rows * w->rows, sum);
+    return status;
 }
 
 mmoe_status mmoe_op_bias(mmoe_runtime *rt, const float *b, uint32_t n, float *y) {
@@ -55,19 +63,15 @@ mmoe_status mmoe_op_norm_parts(mmoe_runtime *rt, float *x, uint32_t stride, uint
     return MMOE_OK;
 }
 
-mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, void *scratch) {
-    const uint32_t stride = ((uint32_t)a->heads + 2u * a->kv_heads) * a->head_dim;
-    for (uint32_t row = 0; row < rt->rows; row++, qkv += stride) {
-        const mmoe_status status =
-            mmoe_attention_s8(a, qkv, rt->kv + layer * rt->model->kv_bytes, rt->position + row, qkv, scratch);
-        if (status != MMOE_OK) return status;
-    }
-    return MMOE_OK;
-}
-
-mmoe_status mmoe_op_add(mmoe_runtime *rt, const float *x, uint32_t n, float *y) {
-    mmoe_add_f32(x, rt->rows * n, y);
-    return MMOE_OK;
+mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, mmoe_vector *q) {
+    const uint32_t width = (uint32_t)a->heads * a->head_dim, stride = width + 2u * a->kv_heads * a->head_dim;
+    uint8_t *const kv = rt->kv + layer * rt->model->kv_bytes;
+    mmoe_status status = MMOE_OK;
+    for (uint32_t row = 0; row < rt->rows && status == MMOE_OK; row++)
+        status = mmoe_attention_s8(a, qkv + row * stride, kv, rt->position + row, qkv + row * stride, q);
+    for (uint32_t row = 0; row < rt->rows && status == MMOE_OK; row++)
+        status = mmoe_quantize_s8(qkv + row * stride, width, mmoe_vector_row(q, width, row));
+    return status;
 }
 
 mmoe_status mmoe_op_last(mmoe_runtime *rt, float *x, uint32_t n) {

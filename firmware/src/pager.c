@@ -329,6 +329,13 @@ static mmoe_status wait_for(uint16_t expert, uint32_t bytes) {
     return status;
 }
 
+const uint8_t *mmoe_pager_ready(uint16_t expert) {
+    const uint32_t s = pager.memory->expert_slot[expert];
+    if (s == MMOE_NO_SLOT) return NULL;
+    if (place_of(expert) == MMOE_PLACE_IN_PLACE) return pager.model->expert_image + mmoe_image_entry(expert).offset;
+    return pager.memory->slot[s].state == MMOE_SLOT_READY ? slot_page(s) : NULL;
+}
+
 mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **page) {
     if (place_of(expert) == MMOE_PLACE_IN_PLACE) return take_in_place(expert, page);
     uint32_t s = pager.memory->expert_slot[expert];

@@ -17,6 +17,7 @@ static struct {
     uint32_t turn;         /* the clock when the present layer's turn began */
     uint32_t layer;        /* the present one, or the last one */
     uint8_t in_turn;       /* 1: it has begun in this pass */
+    uint8_t idle;          /* 1: every expert has a slot or is used in place: nothing is ever dropped */
     uint32_t passes;       /* since the last ageing */
 } policy;
 
@@ -25,6 +26,7 @@ static uint32_t expert_count(void) { return (uint32_t)policy.model->layers * pol
 void mmoe_policy_open(const mmoe_model *model, const mmoe_memory *memory) {
     policy.model = model;
     policy.expert_uses = memory->expert_uses;
+    policy.idle = model->slots == 0 || (model->slots >= expert_count() && !model->first_slot);
 }
 
 void mmoe_policy_forget(void) {
@@ -35,12 +37,13 @@ void mmoe_policy_forget(void) {
 
 void mmoe_policy_begin_pass(void) {
     policy.in_turn = 0;
-    if (policy.model->policy != MMOE_POLICY_LFU || ++policy.passes < AGEING_PASSES) return;
+    if (policy.idle || policy.model->policy != MMOE_POLICY_LFU || ++policy.passes < AGEING_PASSES) return;
     policy.passes = 0;
     for (uint32_t e = 0; e < expert_count(); e++) policy.expert_uses[e] >>= 1;
 }
 
 void mmoe_policy_begin_layer(uint32_t layer) {
+    if (policy.idle) return;
     const int goes_on = policy.in_turn && layer == policy.layer; /* a chunk of a prompt, group after group of its experts */
     policy.turn = policy.uses;
     policy.layer = layer;
@@ -52,6 +55,7 @@ void mmoe_policy_begin_layer(uint32_t layer) {
 
 uint32_t mmoe_policy_use(uint16_t expert) {
     uint16_t *uses = &policy.expert_uses[expert];
+    if (policy.idle) return ++policy.uses;
     if (policy.model->policy == MMOE_POLICY_WAIT)
         *uses = (uint16_t)((*uses + USE) | 1);
     else if (policy.model->policy == MMOE_POLICY_LFU)

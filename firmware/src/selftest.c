@@ -69,6 +69,13 @@ static uint32_t test_add(uint8_t *scratch) {
     return checksum(y, 4 * WIDTH / 2);
 }
 
+static uint32_t test_combine(uint8_t *scratch) {
+    float *x = (float *)(void *)scratch;
+    memcpy(x, test_floats, 4 * WIDTH / 4);
+    mmoe_combine_f32(test_floats + WIDTH / 4, test_floats + WIDTH / 2, WIDTH / 4, test_row_scales, 2, WIDTH / 4, x);
+    return checksum(x, 4 * WIDTH / 4);
+}
+
 static uint32_t test_accumulate(uint8_t *scratch) {
     float *y = (float *)(void *)scratch;
     memcpy(y, test_floats, 4 * WIDTH / 2);
@@ -76,10 +83,15 @@ static uint32_t test_accumulate(uint8_t *scratch) {
     return checksum(y, 4 * WIDTH / 2);
 }
 
+/* Backwards are the numbers that the gates are for; a product shows what became of them. */
 static uint32_t test_swiglu(uint8_t *scratch) {
-    float *h = (float *)(void *)scratch;
-    mmoe_swiglu_f32(test_floats, WIDTH / 2, h);
-    return checksum(h, 4 * WIDTH / 2);
+    float *gate_up = (float *)(void *)scratch, *y = gate_up + 2 * WIDTH;
+    mmoe_vector *h = (mmoe_vector *)(void *)(y + ROWS_S8);
+    memcpy(gate_up, test_floats, 4 * WIDTH);
+    for (uint32_t i = 0; i < WIDTH; i++) gate_up[WIDTH + i] = test_floats[WIDTH - 1 - i];
+    if (mmoe_swiglu_s8(gate_up, WIDTH, 1.0f, h) != MMOE_OK) return 0;
+    mmoe_matvec(&matrix_s8, h, y);
+    return checksum(y, 4 * ROWS_S8);
 }
 
 static uint32_t test_rotary(uint8_t *scratch) {
@@ -146,7 +158,8 @@ static const struct {
     {"mmoe_rmsnorm_f32", test_rmsnorm, EXPECTED_RMSNORM_F32},
     {"mmoe_add_f32", test_add, EXPECTED_ADD_F32},
     {"mmoe_accumulate_f32", test_accumulate, EXPECTED_ACCUMULATE_F32},
-    {"mmoe_swiglu_f32", test_swiglu, EXPECTED_SWIGLU_F32},
+    {"mmoe_combine_f32", test_combine, EXPECTED_COMBINE_F32},
+    {"mmoe_swiglu_s8", test_swiglu, EXPECTED_SWIGLU_S8},
     {"mmoe_rotary_f32", test_rotary, EXPECTED_ROTARY_F32},
     {"mmoe_route_f32", test_route, EXPECTED_ROUTE_F32},
     {"mmoe_attention_s8", test_attention, EXPECTED_ATTENTION_S8},

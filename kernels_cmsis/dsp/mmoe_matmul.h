@@ -4,91 +4,174 @@
 
 #include "mmoe_dsp.h"
 
-/* What the products of two or four vectors take. The vectors lie interleaved: of every four columns, two words of each, so
- * that one pointer and one LDM feed them all. Rows go one by one: the accumulators of four vectors, two words of two vectors
- * and a row's four weights are all that 14 registers hold. */
+#if defined(__ARM_FP) && (__ARM_FP & 4)
+#define MMOE_TILES 1
+
+/* What the products of two or four vectors take: y[v] (4 tiles) = f32(sums) * (scale[v] * row_scales). The vectors lie
+ * interleaved: of every four columns, two words of each, so that one pointer and one LDM feed them all. Rows go one by one: the
+ * accumulators of four vectors, two words of two vectors and a row's weights are all that 14 registers hold. */
 typedef struct {
     const void *weights;         /* 0 */
-    const uint8_t *group_scales; /* 4: INT4 */
-    const uint32_t *input;       /* 8 */
-    uint32_t blocks;             /* 12: of a row, 64 bytes of a tile each */
-    uint32_t rows;               /* 16: at least 1 */
-    float *y[4];                 /* 20: sums go here; two vectors: y[2], y[3] are y[0], y[1] */
-} mmoe_rows;
+    const uint32_t *input;       /* 4 */
+    const uint32_t *input_end;   /* 8 */
+    uint32_t tile_bytes;         /* 12: of a tile, as far as it is read */
+    const uint8_t *group_scales; /* 16: INT4 */
+    uint32_t skip;               /* 20: bytes from the end of a tile to the next one */
+    uint32_t tiles;              /* 24: at least 1; used up */
+    uint32_t row_step;           /* 28: bytes from the row scales of a tile to those of the next one */
+    const float *row_scales;     /* 32: moves on */
+    float *y[4];                 /* 36: move on */
+    float scale[4];              /* 52 */
+} mmoe_tiles;
 
-/* r0 weights, r1 input, r2..r5 input words of two vectors, r6 weight word, r7 and r8 its halves, r9 free, r10..r12 and lr
- * sums of the vectors. The first products of a sum are SMUAD ones. */
-#define MMOE_TWO_FIRST(s, t)     \
-    "ldmia r1!, {r2-r5}\n"       \
-    "smuad " s ", r7, r2\n"      \
-    "smuad " t ", r7, r4\n"      \
-    "smlad " s ", r8, r3, " s "\n" \
-    "smlad " t ", r8, r5, " t "\n"
-#define MMOE_TWO_NEXT(s, t)      \
-    "ldmia r1!, {r2-r5}\n"       \
-    "smlad " s ", r7, r2, " s "\n" \
-    "smlad " t ", r7, r4, " t "\n" \
-    "smlad " s ", r8, r3, " s "\n" \
-    "smlad " t ", r8, r5, " t "\n"
-#define MMOE_FIRST_2 MMOE_TWO_FIRST("r10", "r11")
-#define MMOE_NEXT_2 MMOE_TWO_NEXT("r10", "r11")
-#define MMOE_FIRST_4 MMOE_FIRST_2 MMOE_TWO_FIRST("r12", "lr")
-#define MMOE_NEXT_4 MMOE_NEXT_2 MMOE_TWO_NEXT("r12", "lr")
+void mmoe_tiles_s8(mmoe_tiles *tiles, uint32_t vectors);    /* 2 or 4; in mmoe_matmul_s8.c */
+void mmoe_tiles_s4g32(mmoe_tiles *tiles, uint32_t vectors); /* in mmoe_matmul_s4g32.c */
 
-/* The stack of both loops: 0..12 where the sums go, 16 input, 20 its end, 24 bytes of a tile, 28 row, 32 rows, 36 group scales,
- * 40..52 sums of the groups so far. shift: input bytes of a block are 64 << shift. */
-#define MMOE_ROWS_BEGIN(shift)                  \
+/* r0 weights, r1 input, r2..r5 input words of two vectors, r7 and `odd` the halves of a weight word, r10..r12 and lr sums of
+ * the vectors. The first products of a sum may be SMUAD ones. Without
+ * spaces, because C promises no string longer than 4095 characters. */
+#define MMOE_TWO_FIRST(s, t, odd)        \
+    "ldm r1!,{r2-r5}\n"                  \
+    "smuad " s ",r7,r2\n"                \
+    "smuad " t ",r7,r4\n"                \
+    "smlad " s "," odd ",r3," s "\n"     \
+    "smlad " t "," odd ",r5," t "\n"
+#define MMOE_TWO_NEXT(s, t, odd)         \
+    "ldm r1!,{r2-r5}\n"                  \
+    "smlad " s ",r7,r2," s "\n"          \
+    "smlad " t ",r7,r4," t "\n"          \
+    "smlad " s "," odd ",r3," s "\n"     \
+    "smlad " t "," odd ",r5," t "\n"
+#define MMOE_FIRST_2(odd) MMOE_TWO_FIRST("r10", "r11", odd)
+#define MMOE_NEXT_2(odd) MMOE_TWO_NEXT("r10", "r11", odd)
+#define MMOE_FIRST_4(odd) MMOE_FIRST_2(odd) MMOE_TWO_FIRST("r12", "lr", odd)
+#define MMOE_NEXT_4(odd) MMOE_NEXT_2(odd) MMOE_TWO_NEXT("r12", "lr", odd)
+
+/* The stack: below S the sums of the rows so far, 16 bytes a row, the last one first; at S + 16 (3 - k), for row k: the input,
+ * what brings the weights to the next row (0 in the last one: then ADDS leaves no carry), where its group scales are, and the
+ * input's end; at S + 64 the mmoe_tiles. Behind the sums of row k its four words are at sp + 64. */
+#define MMOE_TILES_BEGIN                        \
     "push {r4-r11, lr}\n"                       \
-    "sub sp, sp, #24\n"                         \
-    "ldr r2, [r0, #4]\n"                        \
-    "ldr r3, [r0, #16]\n"                       \
-    "strd r3, r2, [sp]\n"                       \
-    "ldrd r8, r10, [r0, #8]\n"                  \
-    "add r12, r0, #20\n"                        \
-    "ldmia r12, {r4-r7}\n"                      \
-    "ldr r0, [r0]\n"                            \
-    "lsl r10, r10, #6\n"                        \
-    "add r9, r8, r10, lsl #" shift "\n"         \
-    "movs r11, #0\n"                            \
-    "push {r4-r11}\n"                           \
-    "mov r1, r8\n"
-/* Goes to the next row: 16 bytes on, or at the next tile. r2: bytes of a tile, r3: the row */
-#define MMOE_ROWS_NEXT                          \
-    "ldrd r2, r3, [sp, #24]\n"                  \
-    "ldr r8, [sp, #32]\n"                       \
-    "adds r3, r3, #1\n"                         \
-    "str r3, [sp, #28]\n"                       \
-    "cmp r3, r8\n"                              \
-    "beq 9f\n"                                  \
-    "ldr r1, [sp, #16]\n"                       \
-    "sub r0, r0, r2\n"                          \
-    "add r0, r0, #16\n"                         \
-    "tst r3, #3\n"                              \
-    "itt eq\n"                                  \
-    "subeq r0, r0, #64\n"                       \
-    "addeq r0, r0, r2\n"
-#define MMOE_ROWS_END                           \
-    "9:\n"                                      \
-    "add sp, sp, #56\n"                         \
+    "vpush {s16-s31}\n"                         \
+    "sub sp, sp, #48\n" /* for who adds up pushes: what those of three more rows take */ \
+    "add sp, sp, #48\n"                         \
+    "sub sp, sp, #4\n"                          \
+    "push {r0}\n"                               \
+    "ldmia r0, {r4-r8}\n"                       \
+    "add r1, r0, #52\n"                         \
+    "vldmia r1, {s28-s31}\n"                    \
+    "mov r0, r4\n"                              \
+    "mov r1, r5\n"                              \
+    "rsb r2, r7, #16\n"                         \
+    "mov r4, r6\n"                              \
+    "mov r3, r8\n"                              \
+    "push {r1-r4}\n"                            \
+    "add r3, r3, #1\n"                          \
+    "push {r1-r4}\n"                            \
+    "add r3, r3, #1\n"                          \
+    "push {r1-r4}\n"                            \
+    "add r3, r3, #1\n"                          \
+    "movs r2, #0\n"                             \
+    "push {r1-r4}\n"
+#define MMOE_TILES_END                          \
+    "add sp, sp, #72\n"                         \
+    "vpop {s16-s31}\n"                          \
     "pop {r4-r11, pc}\n"
+/* Goes on with the next row at `label`, unless this was the fourth. */
+#define MMOE_ROW_NEXT(label)                    \
+    "ldrd r1, r2, [sp, #64]\n"                  \
+    "adds r0, r0, r2\n"                         \
+    "bcs " label "\n"
+/* s0..s15: sums, the fourth row first. Writes y[v] to `to`; s24..s27 are the row scales. */
+#define MMOE_SCALE_VECTOR(to, scale, r0_, r1_, r2_, r3_) \
+    "vmul.f32 s16, s24, " scale "\n"            \
+    "vmul.f32 s17, s25, " scale "\n"            \
+    "vmul.f32 s18, s26, " scale "\n"            \
+    "vmul.f32 s19, s27, " scale "\n"            \
+    "vcvt.f32.s32 " r0_ ", " r0_ "\n"           \
+    "vcvt.f32.s32 " r1_ ", " r1_ "\n"           \
+    "vcvt.f32.s32 " r2_ ", " r2_ "\n"           \
+    "vcvt.f32.s32 " r3_ ", " r3_ "\n"           \
+    "vmul.f32 s20, " r0_ ", s16\n"              \
+    "vmul.f32 s21, " r1_ ", s17\n"              \
+    "vmul.f32 s22, " r2_ ", s18\n"              \
+    "vmul.f32 s23, " r3_ ", s19\n"              \
+    "vstmia " to "!, {s20-s23}\n"
+#define MMOE_SCALE_2                                            \
+    MMOE_SCALE_VECTOR("r4", "s28", "s12", "s8", "s4", "s0")     \
+    MMOE_SCALE_VECTOR("r5", "s29", "s13", "s9", "s5", "s1")
+#define MMOE_SCALE_4 MMOE_SCALE_2                               \
+    MMOE_SCALE_VECTOR("r6", "s30", "s14", "s10", "s6", "s2")    \
+    MMOE_SCALE_VECTOR("r7", "s31", "s15", "s11", "s7", "s3")
+#define MMOE_TILE_NEXT(scale_vectors, label)    \
+    "vldmia sp!, {s0-s15}\n"                    \
+    "ldr r2, [sp, #64]\n"                       \
+    "add r3, r2, #32\n"                         \
+    "ldmia r3, {r3-r7}\n"                       \
+    "vldmia r3, {s24-s27}\n"                    \
+    scale_vectors                               \
+    "add r1, r2, #20\n"                         \
+    "ldmia r1, {r8, r9, r10}\n"                 \
+    "add r3, r3, r10\n"                         \
+    "add r0, r0, r8\n"                          \
+    "sub r0, r0, #48\n"                         \
+    "subs r9, r9, #1\n"                         \
+    "str r9, [r2, #24]\n"                       \
+    "add r2, r2, #32\n"                         \
+    "stmia r2, {r3-r7}\n"                       \
+    "ldr r1, [sp]\n"                            \
+    "bne " label "\n"
 
-typedef struct { uint32_t word[2]; } mmoe_four; /* columns of one vector */
-
-/* Interleaves count vectors of `columns` elements (a multiple of 16) at `scratch`, three as four, and says where sums go. */
-static inline mmoe_rows mmoe_begin_rows(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count,
-                                        void *scratch, uint32_t columns) {
-    mmoe_rows rows = {.weights = w->weights, .group_scales = w->group_scales, .input = scratch, .rows = w->rows};
-    mmoe_four *to = scratch;
-    const mmoe_four *from[4];
-    const uint32_t vectors = count == 2 ? 2 : 4;
-    for (uint32_t i = 0; i < 4; i++) {
-        const uint32_t source = i < count ? i : count == 2 ? i - 2 : count - 1;
-        from[i] = (const mmoe_four *)(const void *)(x[source] + 1);
-        rows.y[i] = y[source];
-    }
-    for (uint32_t c = 0; c < columns / 4; c++)
-        for (uint32_t i = 0; i < vectors; i++) *to++ = from[i][c];
-    return rows;
+/* Interleaves two or four vectors, `bytes` each (a multiple of 8): the words of four columns of each in turn. */
+static inline void mmoe_interleave(const mmoe_vector *const *x, uint32_t vectors, uint32_t bytes, void *to) {
+    const mmoe_vector *a = x[0] + 1, *b = x[1] + 1, *c = vectors == 4 ? x[2] + 1 : b, *d = vectors == 4 ? x[3] + 1 : b;
+    const void *const end = (const uint8_t *)a + bytes;
+    uint32_t low, high;
+#define MMOE_MOVE(from) "ldrd %[low], %[high], [%[" from "]], #8\n" "strd %[low], %[high], [%[to]], #8\n"
+    if (vectors == 4)
+        __asm__ volatile("1:\n" MMOE_MOVE("a") MMOE_MOVE("b") MMOE_MOVE("c") MMOE_MOVE("d")
+                         "cmp %[a], %[end]\n"
+                         "bne 1b\n"
+                         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [to] "+r"(to), [low] "=&r"(low), [high] "=&r"(high)
+                         : [end] "r"(end)
+                         : "cc", "memory");
+    else
+        __asm__ volatile("1:\n" MMOE_MOVE("a") MMOE_MOVE("b")
+                         "cmp %[a], %[end]\n"
+                         "bne 1b\n"
+                         : [a] "+r"(a), [b] "+r"(b), [to] "+r"(to), [low] "=&r"(low), [high] "=&r"(high)
+                         : [end] "r"(end)
+                         : "cc", "memory");
 }
 
+static inline void mmoe_run_tiles(mmoe_tiles *tiles, uint32_t vectors, uint32_t bits) {
+    if (bits == 8)
+        mmoe_tiles_s8(tiles, vectors);
+    else
+        mmoe_tiles_s4g32(tiles, vectors);
+}
+
+/* Two or four vectors times a matrix; rows of a last tile that are not the matrix's go nowhere. columns: padded to blocks */
+static inline void mmoe_multiply(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t vectors,
+                                 uint32_t bits, uint32_t columns, void *scratch) {
+    const uint32_t tile_bytes = columns * bits / 2;
+    mmoe_tiles t = {w->weights, scratch, (uint32_t *)scratch + vectors * columns / 2, tile_bytes, w->group_scales, 0,
+                    w->rows / 4, 16, w->row_scales, {0}, {0}};
+    const uint32_t whole = w->rows & ~3u, rest = w->rows - whole;
+    mmoe_interleave(x, vectors, 2 * columns, scratch);
+    for (uint32_t v = 0; v < vectors; v++) t.y[v] = y[v], t.scale[v] = x[v]->scale;
+    if (whole) mmoe_run_tiles(&t, vectors, bits);
+    if (rest) {
+        float last[4][4];
+        t.weights = (const uint8_t *)w->weights + whole / 4 * tile_bytes;
+        if (w->group_scales) t.group_scales = w->group_scales + whole / 4 * (tile_bytes / 16);
+        t.row_scales = w->row_scales + whole;
+        t.tiles = 1;
+        for (uint32_t v = 0; v < vectors; v++) t.y[v] = last[v];
+        mmoe_run_tiles(&t, vectors, bits);
+        for (uint32_t v = 0; v < vectors; v++) memcpy(y[v] + whole, last[v], rest * sizeof(float));
+    }
+}
+
+#endif
 #endif

@@ -1,67 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mmoe_matmul.h"
 
+#ifdef MMOE_TILES
+
 /* Nibbles at the top of their halfwords are signed, 4096 times too large; r9 is their mask. */
 #define COLUMNS_8(next, first, step) \
     "ldr r6, [r0], #" next "\n"      \
     "and r7, r9, r6, lsl #12\n"      \
-    "and r8, r9, r6, lsl #4\n" first \
+    "and r8, r9, r6, lsl #4\n" first("r8") \
     "and r7, r9, r6, lsl #8\n"       \
-    "and r8, r9, r6\n" step
+    "and r8, r9, r6\n" step("r8")
 /* A group scale at bit 20 times a sum at bit 12 is their product in the high word: SMMLA adds it exactly. */
-#define ROWS(shift, first, step)      \
-    MMOE_ROWS_BEGIN(shift)            \
-    "0:\n"                            \
+#define TILES(scale_vectors, first, step) \
+    MMOE_TILES_BEGIN                  \
     "mov r9, #0xF000F000\n"           \
+    "0:\n"                            \
     "movs r2, #0\n"                   \
     "movs r3, #0\n"                   \
-    "strd r2, r3, [sp, #40]\n"        \
-    "strd r2, r3, [sp, #48]\n"        \
+    "movs r4, #0\n"                   \
+    "movs r5, #0\n"                   \
+    "push {r2-r5}\n"                  \
     "1:\n"                            \
     COLUMNS_8("4", first, step)       \
     COLUMNS_8("4", step, step)        \
     COLUMNS_8("4", step, step)        \
     COLUMNS_8("52", step, step)       \
-    "ldr r6, [sp, #36]\n"             \
-    "add r8, sp, #40\n"               \
+    "ldr r6, [sp, #72]\n"             \
+    "ldmia sp, {r2-r5}\n"             \
     "ldrb r7, [r6], #4\n"             \
-    "ldmia r8, {r2-r5}\n"             \
-    "str r6, [sp, #36]\n"             \
+    "str r6, [sp, #72]\n"             \
     "lsl r7, r7, #20\n"               \
+    "ldr r8, [sp, #76]\n"             \
     "smmla r2, r7, r10, r2\n"         \
     "smmla r3, r7, r11, r3\n"         \
     "smmla r4, r7, r12, r4\n"         \
     "smmla r5, r7, lr, r5\n"          \
-    "stmia r8, {r2-r5}\n"             \
-    "ldr r7, [sp, #20]\n"             \
-    "cmp r1, r7\n"                    \
+    "cmp r1, r8\n"                    \
+    "stmia sp, {r2-r5}\n"             \
     "bne 1b\n"                        \
-    "ldmia sp, {r6-r8, r10}\n"        \
-    "str r4, [r8], #4\n"              \
-    "str r5, [r10], #4\n"             \
-    "str r2, [r6], #4\n"              \
-    "str r3, [r7], #4\n"              \
-    "stmia sp, {r6-r8, r10}\n"        \
-    MMOE_ROWS_NEXT                    \
-    "ldr r4, [sp, #36]\n"             \
-    "sub r4, r4, r2, lsr #4\n"        \
-    "add r4, r4, #1\n"                \
-    "itt eq\n"                        \
-    "subeq r4, r4, #4\n"              \
-    "addeq r4, r4, r2, lsr #4\n"      \
-    "str r4, [sp, #36]\n"             \
-    "b 0b\n"                          \
-    MMOE_ROWS_END
+    MMOE_ROW_NEXT("0b")               \
+    MMOE_TILE_NEXT(scale_vectors, "2f") \
+    MMOE_TILES_END                    \
+    "2:\n"                            \
+    "mov r9, #0xF000F000\n"           \
+    "b 0b\n"
 
-static MMOE_NAKED void sums_of_2(MMOE_UNUSED const mmoe_rows *rows) { __asm__(ROWS("1", MMOE_FIRST_2, MMOE_NEXT_2)); }
-static MMOE_NAKED void sums_of_4(MMOE_UNUSED const mmoe_rows *rows) { __asm__(ROWS("2", MMOE_FIRST_4, MMOE_NEXT_4)); }
+static MMOE_NAKED void tiles_of_2(MMOE_UNUSED mmoe_tiles *tiles) {
+    __asm__(TILES(MMOE_SCALE_2, MMOE_FIRST_2, MMOE_NEXT_2));
+}
+static MMOE_NAKED void tiles_of_4(MMOE_UNUSED mmoe_tiles *tiles) {
+    __asm__(TILES(MMOE_SCALE_4, MMOE_FIRST_4, MMOE_NEXT_4));
+}
+
+void mmoe_tiles_s4g32(mmoe_tiles *tiles, uint32_t vectors) {
+    if (vectors == 2)
+        tiles_of_2(tiles);
+    else
+        tiles_of_4(tiles);
+}
 
 void mmoe_matmul_s4g32(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
-    mmoe_rows rows = mmoe_begin_rows(w, x, y, count, scratch, MMOE_PAD(w->columns, 32u));
-    rows.blocks = MMOE_GROUPS((uint32_t)w->columns);
-    if (count == 2)
-        sums_of_2(&rows);
-    else
-        sums_of_4(&rows);
-    for (uint32_t i = 0; i < count; i++) mmoe_scale_sums((mmoe_word *)(void *)y[i], w->rows, x[i]->scale, w->row_scales);
+    const uint32_t columns = MMOE_PAD(w->columns, 32u);
+    mmoe_multiply(w, x, y, count & ~1u, 4, columns, scratch);
+    if (count == 3) mmoe_matvec_s4g32(w, x[2], y[2]);
 }
+
+#else
+#include "../reference/mmoe_matmul_s4g32.c"
+#endif

@@ -60,6 +60,10 @@ void mmoe_embed_s8(const mmoe_matrix *w, uint32_t row, float *x);
 /* y_i = (x_i * r) * w_i, SPEC.md 3.4; w NULL: y_i = x_i * r. y may be x. */
 void mmoe_rmsnorm_f32(const float *x, const float *w, uint32_t n, float eps, float *y);
 
+/* The same with a weight, and q = y quantized (3.2). y is not x; q: MMOE_VECTOR_BYTES(n), 16-byte aligned. Returns
+ * MMOE_E_NUMERIC as mmoe_quantize_s8 does. */
+mmoe_status mmoe_rmsnorm_s8(const float *x, const float *w, uint32_t n, float eps, float *y, mmoe_vector *q);
+
 /* y_i = (x_i - mean_c) * gain_c, c = i mod channels, SPEC.md 3.8 */
 void mmoe_normalize_f32(const float *x, const float *mean, const float *gain, uint32_t channels, uint32_t n, float *y);
 
@@ -69,11 +73,17 @@ void mmoe_add_f32(const float *x, uint32_t n, float *y);
 /* Rotates one head in place: x (head_dim), cosine and sine (head_dim / 2) of this position. */
 void mmoe_rotary_f32(float *x, const float *cosine, const float *sine, uint32_t head_dim);
 
-/* h_i = silu(gate_up_i) * gate_up_{n+i}; h may be gate_up. */
-void mmoe_swiglu_f32(const float *gate_up, uint32_t n, float *h);
+/* q = silu(gate_up_i) * gate_up_{n+i}, quantized: SPEC.md 3.5 step 2.8. gate_up (2 n) is the product of a matrix and a vector
+ * of this scale, and is used up; q: MMOE_VECTOR_BYTES(n), 16-byte aligned. Returns MMOE_E_NUMERIC as mmoe_quantize_s8 does. */
+mmoe_status mmoe_swiglu_s8(float *gate_up, uint32_t n, float scale, mmoe_vector *q);
 
 /* y_i = y_i + gate * x_i (two roundings) */
 void mmoe_accumulate_f32(const float *x, float gate, uint32_t n, float *y);
+
+/* x_i = x_i + o_i, where o is `sum` (n) to which gate_k times row k of `outputs` were added one after the other, as
+ * mmoe_accumulate_f32 does: `count` rows of n floats, `stride` floats apart. */
+void mmoe_combine_f32(const float *sum, const float *outputs, uint32_t stride, const float *gate, uint32_t count, uint32_t n,
+                      float *x);
 
 /* How one layer chooses its experts */
 typedef struct {
@@ -85,7 +95,7 @@ typedef struct {
 } mmoe_router;
 
 /* Chooses top_k experts, SPEC.md 3.5 step 2.7. x (n) float. expert: the chosen, rising; gate: their weights.
- * scratch: 2 * experts floats; the bias may be its second half. */
+ * scratch: MMOE_PAD(2 * experts, 4) floats; the bias may be its first half. */
 void mmoe_route_f32(const mmoe_router *router, const float *x, uint32_t n, uint8_t *expert, float *gate, float *scratch);
 
 /* sigmoid of the sum of x_i * w_i, SPEC.md 3.5 step 2.8: how much the shared expert counts */
@@ -118,10 +128,14 @@ typedef struct {
 /* The cache of one layer is private to the folder; it needs no clearing. */
 #define MMOE_KV_BYTES(kv_heads, context, head_dim) \
     MMOE_PAD((kv_heads) * (2 * MMOE_PAD(context, 16) * MMOE_PAD(head_dim, 16) + 8 * (context)), 16)
-#define MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, head_dim) \
-    (((heads) / (kv_heads)) * MMOE_PAD(6 * (context), 16) + ((heads) / (kv_heads) + 1) * (MMOE_VECTOR_BYTES(head_dim) + 16))
+#define MMOE_HEADS_AT_ONCE(group) ((group) < MMOE_BATCH ? (group) : MMOE_BATCH) /* of those that share keys and values */
+#define MMOE_SCORES(context, head_dim) MMOE_PAD((context) > (head_dim) ? (context) : (head_dim), 4)
+#define MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, head_dim)                                 \
+    (MMOE_HEADS_AT_ONCE((heads) / (kv_heads)) *                                                          \
+         (4 * MMOE_SCORES(context, head_dim) + 2 * MMOE_PAD(context, 16) + 2 * MMOE_PAD(head_dim, 16)) + \
+     2 * MMOE_PAD(head_dim, 16))
 
-/* SPEC.md 3.5 steps 2.2 to 2.4. qkv ((heads + 2 kv_heads) * head_dim) is rotated in place; kv: MMOE_KV_BYTES, this layer's;
+/* SPEC.md 3.5 steps 2.2 to 2.4. qkv ((heads + 2 kv_heads) * head_dim) is used up; kv: MMOE_KV_BYTES, this layer's;
  * position < context; out (heads * head_dim), which may be qkv; scratch 16-byte aligned. Returns MMOE_E_NUMERIC as quantize does. */
 mmoe_status mmoe_attention_s8(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch);
 

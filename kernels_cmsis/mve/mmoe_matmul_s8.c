@@ -71,6 +71,65 @@ static MMOE_NAKED void matmul_pair(MMOE_UNUSED const mmoe_pair *pair) {
             "vpop {d12-d15}\n"
             "pop {r4-r11, pc}\n");
 }
+
+/* Narrow matrices: of 64 columns the first input stays in q4..q7, of 32 columns both do. r1 weights, r3 the second input, r5 row
+ * scales, r7 and r9 results. */
+#define NARROW_ROW(op, s, t, a, b)     \
+    "vldrb.8 q1, [r1], #16\n"          \
+    op ".s8 " s ", " a ", q1\n"        \
+    op ".s8 " t ", " b ", q1\n"
+#define NARROW_BLOCK(op, a, b)                                                                          \
+    NARROW_ROW(op, "r0", "r8", a, b) NARROW_ROW(op, "r2", "r10", a, b) NARROW_ROW(op, "r4", "r12", a, b) \
+    NARROW_ROW(op, "r6", "lr", a, b)
+#define NARROW_TILES(load, blocks)             \
+    "push {r4-r11, lr}\n"                      \
+    "vpush {d8-d15}\n"                         \
+    "ldrd r2, r3, [r0]\n" load                 \
+    "ldrd r1, r5, [r0, #24]\n"                 \
+    "ldr r7, [r0, #32]\n"                      \
+    "ldrd r2, r4, [r0, #16]\n"                 \
+    "add r9, r7, r2\n"                         \
+    "ldrd r0, r2, [r0, #36]\n"                 \
+    "push {r0, r2, r4}\n" /* scales, end of the first result */ \
+    "1:\n" blocks                              \
+    "vmov q0[2], q0[0], r0, r4\n"              \
+    "vldrw.32 q2, [r5], #16\n"                 \
+    "vmov q0[3], q0[1], r2, r6\n"              \
+    "vmov q1[2], q1[0], r8, r12\n"             \
+    "ldrd r0, r2, [sp]\n"                      \
+    "vcvt.f32.s32 q0, q0\n"                    \
+    "vmul.f32 q3, q2, r0\n"                    \
+    "vmov q1[3], q1[1], r10, lr\n"             \
+    "vmul.f32 q2, q2, r2\n"                    \
+    "vcvt.f32.s32 q1, q1\n"                    \
+    "vmul.f32 q0, q0, q3\n"                    \
+    "ldr r4, [sp, #8]\n"                       \
+    "vmul.f32 q1, q1, q2\n"                    \
+    "vstrw.32 q0, [r7], #16\n"                 \
+    "vstrw.32 q1, [r9], #16\n"                 \
+    "cmp r7, r4\n"                             \
+    "bne 1b\n"                                 \
+    "add sp, sp, #12\n"                        \
+    "vpop {d8-d15}\n"                          \
+    "pop {r4-r11, pc}\n"
+
+static MMOE_NAKED void matmul_pair_32(MMOE_UNUSED const mmoe_pair *pair) {
+    __asm__(NARROW_TILES("vldrb.8 q4, [r2]\n"
+                         "vldrb.8 q5, [r2, #16]\n"
+                         "vldrb.8 q6, [r3]\n"
+                         "vldrb.8 q7, [r3, #16]\n",
+                         NARROW_BLOCK("vmladav", "q4", "q6") NARROW_BLOCK("vmladava", "q5", "q7")));
+}
+static MMOE_NAKED void matmul_pair_64(MMOE_UNUSED const mmoe_pair *pair) {
+    __asm__(NARROW_TILES("vldrb.8 q4, [r2]\n"
+                         "vldrb.8 q5, [r2, #16]\n"
+                         "vldrb.8 q6, [r2, #32]\n"
+                         "vldrb.8 q7, [r2, #48]\n",
+                         "vldrb.8 q0, [r3]\n" NARROW_BLOCK("vmladav", "q4", "q0")
+                         "vldrb.8 q0, [r3, #16]\n" NARROW_BLOCK("vmladava", "q5", "q0")
+                         "vldrb.8 q0, [r3, #32]\n" NARROW_BLOCK("vmladava", "q6", "q0")
+                         "vldrb.8 q0, [r3, #48]\n" NARROW_BLOCK("vmladava", "q7", "q0")));
+}
 #endif
 
 void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
@@ -80,13 +139,16 @@ void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *co
     const uint32_t blocks = MMOE_PAD(w->columns, 16u) / 16, whole = w->rows & ~3u;
     const mmoe_matrix rest = {w->rows - whole, w->columns, 8, (const int8_t *)w->weights + whole * 16 * blocks, NULL,
                               w->row_scales + whole};
-    /* mmoe_matvec_s8 holds a narrow input in registers, which two do not fit. */
-    const uint32_t pairs = blocks > 4 && whole ? count / 2 : 0;
-    for (; i < 2 * pairs && mmoe_scale_is_safe(x[i]->scale) && mmoe_scale_is_safe(x[i + 1]->scale); i += 2) {
-        matmul_pair(&(mmoe_pair){{mmoe_vector_const_s8(x[i]), mmoe_vector_const_s8(x[i + 1])},
-                                 (blocks - 1) / 4, (blocks - 1) % 4,
-                                 (uint32_t)((uintptr_t)y[i + 1] - (uintptr_t)y[i]), y[i] + whole, w->weights, w->row_scales,
-                                 y[i], {x[i]->scale, x[i + 1]->scale}});
+    for (; i + 2 <= count && whole && mmoe_scale_is_safe(x[i]->scale) && mmoe_scale_is_safe(x[i + 1]->scale); i += 2) {
+        const mmoe_pair pair = {{mmoe_vector_const_s8(x[i]), mmoe_vector_const_s8(x[i + 1])}, (blocks - 1) / 4, (blocks - 1) % 4,
+                                (uint32_t)((uintptr_t)y[i + 1] - (uintptr_t)y[i]), y[i] + whole, w->weights, w->row_scales,
+                                y[i], {x[i]->scale, x[i + 1]->scale}};
+        if (blocks == 4)
+            matmul_pair_64(&pair);
+        else if (blocks == 2)
+            matmul_pair_32(&pair);
+        else
+            matmul_pair(&pair);
         for (uint32_t k = i; k < i + 2 && rest.rows; k++) mmoe_matvec_s8(&rest, x[k], y[k] + whole);
     }
 #endif

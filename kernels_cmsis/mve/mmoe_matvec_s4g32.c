@@ -2,25 +2,73 @@
 #include "mmoe_s4g32.h"
 
 #if __ARM_FEATURE_MVE & 2
-typedef struct {
-    const uint8_t *weights, *group_scales; /* of the first row */
-    const int8_t *input;
-    uint32_t groups; /* at most MMOE_S4_GROUPS */
-    float *y;
-    const float *row_scales;
-    uint32_t pairs; /* of tiles, eight rows, at least 1 */
-    float scale;
-} mmoe_tiles;
 
-static MMOE_NAKED void matvec_pairs(MMOE_UNUSED const mmoe_tiles *tiles) {
+/* Narrow matrices: the inputs of one group or two stay in q4..q7, low plane then high plane. r1 weights, r3 group scales, r5 y,
+ * r7 row scales, r9 scale; q3 is 0xF0 in every byte. */
+#define HELD_ROW(s, low, high)      \
+    "vldrb.8 q0, [r1], #16\n"       \
+    "vshl.i8 q1, q0, #4\n"          \
+    "vmladav.s8 " s ", " low ", q1\n" \
+    "vand q0, q0, q3\n"             \
+    "vmladava.s8 " s ", " high ", q0\n"
+#define HELD_GROUP(low, high)       \
+    HELD_ROW("r0", low, high) HELD_ROW("r2", low, high) HELD_ROW("r4", low, high) HELD_ROW("r6", low, high) \
+    "vldrb.u32 q1, [r3], #4\n"      \
+    "vmov q0[2], q0[0], r0, r4\n"   \
+    "vmov q0[3], q0[1], r2, r6\n"
+#define HELD_TILES(load, groups)    \
+    "push {r4-r7, r9, lr}\n"        \
+    "vpush {d8-d15}\n"              \
+    "add r3, r1, #16\n" load        \
+    "mov r5, r2\n"                  \
+    "ldr r9, [r1]\n"                \
+    "vmov.i8 q3, #0xF0\n"           \
+    "ldr lr, [r0]\n"                \
+    "ldrd r1, r3, [r0, #8]\n"       \
+    "ldr r7, [r0, #16]\n"           \
+    "lsr lr, lr, #2\n"              \
+    "1:\n" groups                   \
+    "vshr.s32 q2, q2, #4\n"         \
+    "vldrw.32 q0, [r7], #16\n"      \
+    "vcvt.f32.s32 q2, q2\n"         \
+    "vmul.f32 q0, q0, r9\n"         \
+    "vmul.f32 q2, q2, q0\n"         \
+    "vstrw.32 q2, [r5], #16\n"      \
+    "le lr, 1b\n"                   \
+    "vpop {d8-d15}\n"               \
+    "pop {r4-r7, r9, pc}\n"
+
+/* Whole tiles of a matrix, or pairs of them: at least one */
+#define WHOLE_TILES(name) \
+    static MMOE_NAKED void name(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y)
+
+WHOLE_TILES(tiles_32) {
+    __asm__(HELD_TILES("vld20.32 {q4, q5}, [r3]\n"
+                       "vld21.32 {q4, q5}, [r3]\n",
+                       HELD_GROUP("q4", "q5") "vmul.i32 q2, q0, q1\n"));
+}
+WHOLE_TILES(tiles_64) {
+    __asm__(HELD_TILES("vld20.32 {q4, q5}, [r3]\n"
+                       "vld21.32 {q4, q5}, [r3]!\n"
+                       "vld20.32 {q6, q7}, [r3]\n"
+                       "vld21.32 {q6, q7}, [r3]\n",
+                       HELD_GROUP("q4", "q5") "vmul.i32 q2, q0, q1\n"
+                       HELD_GROUP("q6", "q7") "vmul.i32 q0, q0, q1\n" "vadd.i32 q2, q2, q0\n"));
+}
+WHOLE_TILES(pairs) {
     __asm__("push {r4-r11, lr}\n"
             "vpush {d8-d15}\n"
-            "ldr r2, [r0, #28]\n"
-            "ldrd r8, r10, [r0, #16]\n" /* y, row scales */
-            "ldr r12, [r0, #24]\n"
-            "ldrd r1, r11, [r0, #8]\n"  /* input, groups */
-            "ldrd r3, r5, [r0]\n"       /* weights, group scales */
-            "vdup.32 q7, r2\n"
+            "ldr r4, [r1]\n"
+            "mov r8, r2\n"
+            "vdup.32 q7, r4\n"
+            "ldrh r11, [r0, #4]\n"
+            "ldr r12, [r0]\n"
+            "add r11, r11, #31\n"
+            "ldr r10, [r0, #16]\n" /* row scales */
+            "lsr r11, r11, #5\n"   /* groups */
+            "lsr r12, r12, #3\n"
+            "adds r1, r1, #16\n"
+            "ldrd r3, r5, [r0, #8]\n" /* weights, group scales */
             "vmov.i8 q4, #0xF0\n"
             "add r9, r3, r11, lsl #6\n" /* the same of the second tile */
             "add r7, r5, r11, lsl #2\n"
@@ -52,17 +100,28 @@ static MMOE_NAKED void matvec_pairs(MMOE_UNUSED const mmoe_tiles *tiles) {
             "vpop {d8-d15}\n"
             "pop {r4-r11, pc}\n");
 }
+
+/* Rows that were done */
+static inline uint32_t run_whole(const mmoe_matrix *w, const mmoe_vector *x, float *y, uint32_t groups) {
+    if (!mmoe_scale_is_safe(x->scale) || groups > MMOE_S4_GROUPS || w->rows < 8) return 0;
+    if (groups > 2) {
+        pairs(w, x, y);
+        return w->rows & ~7u;
+    }
+    if (groups == 2)
+        tiles_64(w, x, y);
+    else
+        tiles_32(w, x, y);
+    return w->rows & ~3u;
+}
 #endif
 
 void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
     const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns);
-    uint32_t row = 0;
 #if __ARM_FEATURE_MVE & 2
-    if (mmoe_scale_is_safe(x->scale) && groups <= MMOE_S4_GROUPS && w->rows >= 8) {
-        matvec_pairs(&(mmoe_tiles){w->weights, w->group_scales, mmoe_vector_const_s8(x), groups, y, w->row_scales,
-                                   w->rows / 8, x->scale});
-        row = w->rows & ~7u;
-    }
+    uint32_t row = run_whole(w, x, y, groups);
+#else
+    uint32_t row = 0;
 #endif
     for (; row < w->rows; row += 4) {
         const uint32_t count = w->rows - row < 4 ? w->rows - row : 4;

@@ -16,63 +16,63 @@
     "vmov q0[2], q0[0], r0, r4\n"                \
     "vmov q0[3], q0[1], r2, r6\n"
 
-typedef struct {
-    const int8_t *weights;
-    const int8_t *input;
-    uint32_t quads, rest; /* blocks of 16 columns: quads * 4 + rest */
-    float *y;
-    const float *row_scales;
-    uint32_t tiles; /* of four rows, at least 1 */
-    float scale;
-} mmoe_tiles;
-
-/* Narrow matrices: the whole input stays in q4..q7. */
+/* Narrow matrices: the whole input stays in q4..q7. r1 weights, r5 y, r7 row scales, r9 scale */
 #define HELD(op, input)                                     \
     "vldrb.8 q0, [r1], #16\n" op ".s8 r0, " input ", q0\n" \
     "vldrb.8 q0, [r1], #16\n" op ".s8 r2, " input ", q0\n" \
     "vldrb.8 q0, [r1], #16\n" op ".s8 r4, " input ", q0\n" \
     "vldrb.8 q0, [r1], #16\n" op ".s8 r6, " input ", q0\n"
 #define HELD_TILES(load, blocks)        \
-    "push {r4-r7, lr}\n"                \
-    "vpush {d8-d15}\n"                  \
-    "ldr r2, [r0, #28]\n"               \
-    "ldrd r5, r7, [r0, #16]\n"          \
-    "ldrd r1, r3, [r0]\n"               \
-    "ldr lr, [r0, #24]\n"               \
-    "vdup.32 q3, r2\n" load             \
+    "push {r4-r7, r9, lr}\n"            \
+    "vpush {d8-d15}\n" load             \
+    "mov r5, r2\n"                      \
+    "ldr r9, [r1]\n"                    \
+    "ldr lr, [r0]\n"                    \
+    "ldr r7, [r0, #16]\n"               \
+    "lsr lr, lr, #2\n"                  \
+    "ldr r1, [r0, #8]\n"                \
     "1:\n" blocks                       \
     "vldrw.32 q1, [r7], #16\n"          \
     "vmov q0[2], q0[0], r0, r4\n"       \
-    "vmul.f32 q1, q1, q3\n"             \
+    "vmul.f32 q1, q1, r9\n"             \
     "vmov q0[3], q0[1], r2, r6\n"       \
     "vcvt.f32.s32 q0, q0\n"             \
     "vmul.f32 q0, q0, q1\n"             \
     "vstrw.32 q0, [r5], #16\n"          \
     "le lr, 1b\n"                       \
     "vpop {d8-d15}\n"                   \
-    "pop {r4-r7, pc}\n"
+    "pop {r4-r7, r9, pc}\n"
 
-static MMOE_NAKED void matvec_tiles_32(MMOE_UNUSED const mmoe_tiles *tiles) {
-    __asm__(HELD_TILES("vldrb.8 q4, [r3]\n"
-                       "vldrb.8 q5, [r3, #16]\n",
+/* Whole tiles of a matrix, at least one */
+#define WHOLE_TILES(name) \
+    static MMOE_NAKED void name(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y)
+
+WHOLE_TILES(tiles_32) {
+    __asm__(HELD_TILES("vldrb.8 q4, [r1, #16]\n"
+                       "vldrb.8 q5, [r1, #32]\n",
                        HELD("vmladav", "q4") HELD("vmladava", "q5")));
 }
-static MMOE_NAKED void matvec_tiles_64(MMOE_UNUSED const mmoe_tiles *tiles) {
-    __asm__(HELD_TILES("vldrb.8 q4, [r3]\n"
-                       "vldrb.8 q5, [r3, #16]\n"
-                       "vldrb.8 q6, [r3, #32]\n"
-                       "vldrb.8 q7, [r3, #48]\n",
+WHOLE_TILES(tiles_64) {
+    __asm__(HELD_TILES("vldrb.8 q4, [r1, #16]\n"
+                       "vldrb.8 q5, [r1, #32]\n"
+                       "vldrb.8 q6, [r1, #48]\n"
+                       "vldrb.8 q7, [r1, #64]\n",
                        HELD("vmladav", "q4") HELD("vmladava", "q5") HELD("vmladava", "q6") HELD("vmladava", "q7")));
 }
-
-static MMOE_NAKED void matvec_tiles(MMOE_UNUSED const mmoe_tiles *tiles) {
+WHOLE_TILES(tiles) {
     __asm__("push {r4-r11, lr}\n"
-            "ldr r2, [r0, #28]\n"
-            "ldrd r5, r7, [r0, #16]\n"  /* y, row scales */
-            "ldr r8, [r0, #24]\n"
-            "ldrd r9, r11, [r0, #8]\n"
-            "ldrd r1, r10, [r0]\n"      /* weights, input */
-            "vdup.32 q2, r2\n"
+            "ldrh r11, [r0, #4]\n"
+            "ldr r4, [r1]\n"
+            "add r11, r11, #15\n"
+            "vdup.32 q2, r4\n"
+            "lsr r9, r11, #6\n" /* four blocks at a time, then the rest of them */
+            "ubfx r11, r11, #4, #2\n"
+            "add r10, r1, #16\n"
+            "ldr r8, [r0]\n"
+            "mov r5, r2\n"
+            "ldr r7, [r0, #16]\n"
+            "lsr r8, r8, #2\n"
+            "ldr r1, [r0, #8]\n"
             "0:\n"
             "mov r3, r10\n"
             "movs r0, #0\n"
@@ -91,18 +91,16 @@ static MMOE_NAKED void matvec_tiles(MMOE_UNUSED const mmoe_tiles *tiles) {
 #endif
 
 void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
-    const uint32_t blocks = MMOE_PAD(w->columns, 16u) / 16;
+    const uint32_t blocks = (w->columns + 15u) / 16;
     uint32_t row = 0;
 #if __ARM_FEATURE_MVE & 2
     if (mmoe_scale_is_safe(x->scale) && w->rows >= 4) {
-        const mmoe_tiles tiles = {w->weights, mmoe_vector_const_s8(x), blocks / 4, blocks % 4, y, w->row_scales,
-                                  w->rows / 4, x->scale};
-        if (blocks == 2)
-            matvec_tiles_32(&tiles);
-        else if (blocks == 4)
-            matvec_tiles_64(&tiles);
+        if (blocks == 4)
+            tiles_64(w, x, y);
+        else if (blocks == 2)
+            tiles_32(w, x, y);
         else
-            matvec_tiles(&tiles);
+            tiles(w, x, y);
         row = w->rows & ~3u;
     }
 #endif

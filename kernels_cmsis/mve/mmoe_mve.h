@@ -15,11 +15,29 @@
  * least 2^-62 their product is normal, and so is its product with an integer: then vectors give the written bits. */
 static inline int mmoe_scale_is_safe(float scale) {
 #if __ARM_FEATURE_MVE & 2
-    return scale >= 0x1.0p-62f || scale == 0.0f;
+    return mmoe_bits(scale) - 1u >= 0x20800000u - 1u; /* of a number that is not negative */
 #else
     (void)scale;
     return 0;
 #endif
 }
+
+#if __ARM_FEATURE_MVE & 2
+/* Where MVE rounds a subnormal operand or result to zero it leaves a mark in the FPSCR: IDC or UFC. */
+static inline void mmoe_forget_flushes(void) {
+    uint32_t flags;
+    __asm__ volatile("vmrs %0, fpscr\n"
+                     "bic %0, %0, #0x88\n"
+                     "vmsr fpscr, %0\n"
+                     : "=r"(flags)
+                     :
+                     : "memory");
+}
+static inline int mmoe_flushed(void) {
+    uint32_t flags;
+    __asm__ volatile("vmrs %0, fpscr\n" : "=r"(flags) : : "memory");
+    return (flags & 0x88) != 0;
+}
+#endif
 
 #endif

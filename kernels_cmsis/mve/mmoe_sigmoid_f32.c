@@ -12,7 +12,7 @@ MMOE_NAKED void mmoe_sigmoid_f32(MMOE_UNUSED float *x, MMOE_UNUSED uint32_t n) {
             "dlstp.32 lr, lr\n"
             "1:\n"
             "vldrw.32 q0, [r0]\n"
-            "vneg.f32 q0, q0\n" MMOE_EXP_Q0
+            "vneg.f32 q0, q0\n" MMOE_EXP_CLAMP MMOE_EXP_Q0
             "vadd.f32 q0, q0, r3\n"
             "vdiv.f32 s0, s16, s0\n"
             "vdiv.f32 s1, s16, s1\n"

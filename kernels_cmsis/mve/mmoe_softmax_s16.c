@@ -41,7 +41,8 @@ static MMOE_NAKED void weigh(MMOE_UNUSED mmoe_word *z, MMOE_UNUSED const float *
             "dlstp.32 lr, lr\n"
             "1:\n"
             "vldrw.32 q0, [r0]\n"
-            "vsub.f32 q0, q0, r2\n" MMOE_EXP_Q0
+            "vsub.f32 q0, q0, r2\n"
+            "vmaxnm.f32 q0, q0, q6\n" MMOE_EXP_Q0
             "vldrw.32 q1, [r1], #16\n"
             "vadd.f32 q4, q4, q0\n"
             "vmul.f32 q0, q0, q1\n"

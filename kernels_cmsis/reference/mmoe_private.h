@@ -8,6 +8,11 @@
 
 /* What the kernels share among themselves; an instruction set's folder may replace any of these functions too. */
 
+/* The processor has float instructions. MMOE_SOFT_FLOAT: as if it had none, to test what is for those that do not. */
+#if (defined(__SSE2__) || defined(__aarch64__) || (defined(__ARM_FP) && (__ARM_FP & 4))) && !defined(MMOE_SOFT_FLOAT)
+#define MMOE_HARD_FLOAT 1
+#endif
+
 #define MMOE_TINY 0x1.0p-64f /* a largest magnitude below this quantizes to zero */
 #define MMOE_LIMIT_BITS 0x5D800000u /* 2^60: from here on, and for infinity and NaN, nothing is quantized */
 
@@ -70,14 +75,18 @@ void mmoe_scale_sums(mmoe_word *y, uint32_t rows, float scale, const float *row_
 /* r of SPEC.md 3.4: 1 / sqrt(mean of squares + eps) */
 float mmoe_rms_f32(const float *x, uint32_t n, float eps);
 
-/* SPEC.md 3.1 lanes() over x_i * y_i */
-float mmoe_dot_f32(const float *x, const float *y, uint32_t n);
+/* y_r = lanes(x_i * w_ri) of SPEC.md 3.1, for rows of w (rows, n) */
+void mmoe_dots_f32(const float *x, const float *w, uint32_t n, uint32_t rows, float *y);
 
 /* x = sigmoid(x) of SPEC.md 3.1 */
 void mmoe_sigmoid_f32(float *x, uint32_t n);
 
 /* x_i = exp(x_i - max x) / lanes(exp(x_i - max x)) */
 void mmoe_softmax_f32(float *x, uint32_t n);
+
+/* expert (top_k): those with the largest score + bias, ties to the lower index, rising. top_k <= 16; key: scratch
+ * (experts), and readable up to a multiple of 4; it may be bias */
+void mmoe_choose_f32(const float *score, const float *bias, uint32_t experts, uint32_t top_k, uint8_t *expert, int32_t *key);
 
 /* --- attention --------------------------------------------------------------------------------------------------------- */
 
@@ -89,8 +98,39 @@ void mmoe_softmax_f32(float *x, uint32_t n);
 /* Bytes of one query head in the form that mmoe_sums_s8 reads. */
 #define MMOE_QUERY_BYTES(head_dim) (2 * MMOE_PAD(head_dim, 16u))
 
-/* Puts int8 (pad(head_dim, 16)) at `query` (MMOE_QUERY_BYTES) into the form that mmoe_sums_s8 reads. */
-void mmoe_query_s8(int8_t *query, uint32_t head_dim);
+/* SPEC.md 3.5 step 2.2 on a head of queries or keys, in place */
+static inline void mmoe_turn_head(const mmoe_attention *a, float *x, uint32_t position) {
+    const uint32_t half = a->head_dim / 2u;
+    mmoe_rotary_f32(x, a->cosine + position * half, a->sine + position * half, a->head_dim);
+    if (a->qk_norm) mmoe_rmsnorm_f32(x, NULL, a->head_dim, a->eps, x);
+}
+
+/* Keeps a position's key and value (pad(head_dim, 16)) in one key/value head of the cache. */
+void mmoe_keep_s8(int8_t *keys, int8_t *values, uint32_t context, uint32_t dim, uint32_t position, const int8_t *k,
+                  const int8_t *v);
+
+/* Turns a head of keys, which uses it up, and quantizes it into plain int8. Returns MMOE_E_NUMERIC as quantize does. */
+mmoe_status mmoe_head_s8(const mmoe_attention *a, float *x, uint32_t position, int8_t *q, float *scale);
+
+/* The same of a head of queries, number `head` of the `count` that mmoe_attend_s8 takes together: into its share of `queries`
+ * (count, MMOE_QUERY_BYTES), zero until now, in a form that is the folder's own. */
+mmoe_status mmoe_query_s8(const mmoe_attention *a, float *x, uint32_t position, int8_t *queries, uint32_t head, uint32_t count,
+                          float *scale);
+
+/* Query heads that share one key/value head, at one position */
+typedef struct {
+    const int8_t *keys, *values;
+    const float *key_scales, *value_scales;       /* (positions) */
+    uint32_t positions, context, head_dim, count; /* count: of heads, 1..MMOE_BATCH */
+    const int8_t *queries;                        /* (count, MMOE_QUERY_BYTES(head_dim)) */
+    float factors[MMOE_BATCH];                    /* s_q * w */
+    mmoe_word *z;                                 /* scratch (count, MMOE_SCORES(context, head_dim)) */
+    int16_t *b;                                   /* scratch (count, pad(context, 16)) */
+    float *out;                                   /* (count, head_dim) */
+} mmoe_heads;
+
+/* SPEC.md 3.5 step 2.4: scores, softmax and the weighted sum of values. */
+void mmoe_attend_s8(const mmoe_heads *heads);
 
 /* Softmax of one head, SPEC.md 3.5 step 2.4: z (n) holds int32 sums on entry and is used up; factor = s_q * w. Writes b in
  * the form that mmoe_sums_s16 reads, zero from n to pad(n, 16), and returns what its sums are multiplied with; 0 when they

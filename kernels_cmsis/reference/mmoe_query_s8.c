@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mmoe_private.h"
 
-void mmoe_query_s8(int8_t *query, uint32_t head_dim) {
-    (void)query; /* int8 is what mmoe_sums_s8 reads */
-    (void)head_dim;
+mmoe_status mmoe_query_s8(const mmoe_attention *a, float *x, uint32_t position, int8_t *queries, uint32_t head, uint32_t count,
+                          float *scale) {
+    (void)count;
+    return mmoe_head_s8(a, x, position, queries + head * MMOE_QUERY_BYTES(a->head_dim), scale);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mmoe_private.h"
 
-#if defined(__SSE2__) || defined(__aarch64__) || (defined(__ARM_FP) && (__ARM_FP & 4))
+#ifdef MMOE_HARD_FLOAT
 
 float mmoe_sqrt_f32(float x) { return __builtin_sqrtf(x); }
 

@@ -62,15 +62,13 @@ static inline void mmoe_narrow16(const mmoe_s32x4 v[4], int8_t *to) {
 static inline mmoe_f32x4 mmoe_exp4(mmoe_f32x4 x) {
     x = mmoe_above4(x, mmoe_all4(-87.0f)); /* so that NaN becomes -87 */
     x = -mmoe_above4(-x, mmoe_all4(-87.0f));
-    const mmoe_f32x4 shifted = x * 0x1.715476p+0f + 0x1.8p23f, whole = shifted - 0x1.8p23f;
-    const mmoe_f32x4 r = (x - whole * 0.693359375f) - whole * -0x1.bd0106p-13f;
-    mmoe_f32x4 p = mmoe_all4(0x1.6d4328p-10f);
-    p = p * r + 0x1.120b74p-7f;
-    p = p * r + 0x1.5554eap-5f;
-    p = p * r + 0x1.5554dcp-3f;
-    p = p * r + 0x1.0p-1f;
-    const mmoe_f32x4 y = (p * (r * r) + r) + 1.0f;
-    return y * (mmoe_f32x4)(((mmoe_s32x4)shifted + 127) << 23);
+    const mmoe_f32x4 t = x * 0x1.715476p+0f, shifted = t + 0x1.8p23f, f = t - (shifted - 0x1.8p23f);
+    mmoe_f32x4 y = mmoe_all4(0x1.3a02ccp-7f);
+    y = y * f + 0x1.c9fc46p-5f;
+    y = y * f + 0x1.ec0378p-3f;
+    y = y * f + 0x1.62e12cp-1f;
+    y = y * f + 1.0f;
+    return (mmoe_f32x4)((mmoe_s32x4)y + ((mmoe_s32x4)shifted << 23));
 }
 
 #endif

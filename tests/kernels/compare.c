@@ -29,11 +29,14 @@ REFERENCE(void, mmoe_embed_s8, (const mmoe_matrix *, uint32_t, float *));
 REFERENCE(void, mmoe_rmsnorm_f32, (const float *, const float *, uint32_t, float, float *));
 REFERENCE(void, mmoe_add_f32, (const float *, uint32_t, float *));
 REFERENCE(void, mmoe_rotary_f32, (float *, const float *, const float *, uint32_t));
-REFERENCE(void, mmoe_swiglu_f32, (const float *, uint32_t, float *));
+REFERENCE(mmoe_status, mmoe_rmsnorm_s8, (const float *, const float *, uint32_t, float, float *, mmoe_vector *));
+REFERENCE(mmoe_status, mmoe_swiglu_s8, (float *, uint32_t, float, mmoe_vector *));
+REFERENCE(void, mmoe_combine_f32, (const float *, const float *, uint32_t, const float *, uint32_t, uint32_t, float *));
 REFERENCE(void, mmoe_accumulate_f32, (const float *, float, uint32_t, float *));
 REFERENCE(void, mmoe_route_f32, (const mmoe_router *, const float *, uint32_t, uint8_t *, float *, float *));
 REFERENCE(float, mmoe_gate_f32, (const float *, const float *, uint32_t));
 REFERENCE(uint32_t, mmoe_argmax_f32, (const float *, uint32_t));
+REFERENCE(uint32_t, mmoe_sample_f32, (const float *, uint32_t, const mmoe_sampling *, uint32_t));
 REFERENCE(float, mmoe_exp_f32, (float));
 REFERENCE(float, mmoe_sqrt_f32, (float));
 REFERENCE(mmoe_status, mmoe_attention_s8, (const mmoe_attention *, float *, void *, uint32_t, float *, void *));
@@ -41,7 +44,7 @@ REFERENCE(uint32_t, mmoe_crc32, (uint32_t, const void *, uint32_t));
 
 static _Alignas(16) uint8_t weights[WEIGHT_BYTES], group_scales[2048], cache_a[16384], cache_b[16384], scratch[16384];
 static _Alignas(16) uint8_t vector_a[MMOE_VECTOR_BYTES(8192)], vector_b[MMOE_VECTOR_BYTES(8192)];
-static _Alignas(16) float row_scales[MAX_N], x[8192], y_a[MAX_N * 2 + 32], y_b[MAX_N * 2 + 32], z[MAX_N * 2];
+static _Alignas(16) float row_scales[MAX_N], x[8192], y_a[MAX_N * 2 + 32], y_b[MAX_N * 2 + 32], z[8192];
 
 static uint32_t state = SEED * 2654435761u + 1;
 static uint32_t random_bits(void) {
@@ -121,22 +124,35 @@ static void random_matrix(mmoe_matrix *w, uint32_t bits, uint32_t rows, uint32_t
         for (uint32_t i = 0; i < tiles * 4; i++) row_scales[i] = 0x1p-64f;
 }
 
-static void compare_matvec(uint32_t bits, uint32_t rows, uint32_t columns) {
+static mmoe_status quantize(float *from, uint32_t n, mmoe_vector *q) { return mmoe_quantize_s8(from, n, q); }
+static mmoe_status reference_quantize(float *from, uint32_t n, mmoe_vector *q) { return reference_mmoe_quantize_s8(from, n, q); }
+
+/* How each side calls what makes a vector of x (n) */
+typedef mmoe_status (*maker)(float *x, uint32_t n, mmoe_vector *q);
+
+/* The layout of a vector is private: a scale, nothing behind its end, and a product tell whether it is the same. */
+static void compare_vectors(uint32_t bits, uint32_t rows, uint32_t columns, maker make, maker reference) {
+    mmoe_vector *a = (mmoe_vector *)(void *)vector_a, *b = (mmoe_vector *)(void *)vector_b;
+    const uint32_t bytes = MMOE_VECTOR_BYTES(columns);
     mmoe_matrix w;
-    random_matrix(&w, bits, rows, columns);
-    fill(x, columns, below(KINDS));
     memset(vector_a, 0xA5, sizeof vector_a);
     memset(vector_b, 0x5A, sizeof vector_b);
-    mmoe_vector *a = (mmoe_vector *)(void *)vector_a, *b = (mmoe_vector *)(void *)vector_b;
-    uint32_t bytes = MMOE_VECTOR_BYTES(columns);
-    check(mmoe_quantize_s8(x, columns, a) == MMOE_OK, 0, rows, columns);
+    const mmoe_status status = make(x, columns, a);
     check(bytes == sizeof vector_a || vector_a[bytes] == 0xA5, 1, rows, columns);
-    check(reference_mmoe_quantize_s8(x, columns, b) == MMOE_OK, 2, rows, columns);
+    check(status == reference(z, columns, b), 2, rows, columns);
+    if (status != MMOE_OK) return;
     check(mmoe_bits(a->scale) == mmoe_bits(b->scale), 3, rows, columns);
+    random_matrix(&w, bits, rows, columns);
     clear(rows);
     mmoe_matvec(&w, a, y_a);
     reference_mmoe_matvec(&w, b, y_b);
     check_words(rows, rows, columns);
+}
+
+static void compare_matvec(uint32_t bits, uint32_t rows, uint32_t columns) {
+    fill(x, columns, below(KINDS));
+    memcpy(z, x, sizeof(float) * columns);
+    compare_vectors(bits, rows, columns, quantize, reference_quantize);
 }
 
 /* One to four vectors at once; some of them zero or so small that a fast kernel must take its slow road. */
@@ -229,16 +245,55 @@ static void rotary_f32(void) {
     reference_mmoe_rotary_f32(y_b, x, x + n / 2, n);
     check_words(n, 1, n);
 }
-static void swiglu_f32(void) {
-    uint32_t n = some_size(MAX_N / 2);
-    int in_place = below(2) != 0;
-    clear(2 * n);
-    fill(x, 2 * n, below(3) ? 10 : below(KINDS));
-    if (in_place) memcpy(y_a, x, 8 * n), memcpy(y_b, x, 8 * n);
-    mmoe_swiglu_f32(in_place ? y_a : x, n, y_a);
-    reference_mmoe_swiglu_f32(in_place ? y_b : x, n, y_b);
-    check_words(in_place ? 2 * n : n, 1, n);
+/* The product of a matrix and a vector: 0 or no smaller than the product of their scales, which may be very small. */
+static float product_scale;
+static mmoe_status swiglu(float *from, uint32_t n, mmoe_vector *q) { return mmoe_swiglu_s8(from, n, product_scale, q); }
+static mmoe_status reference_swiglu(float *from, uint32_t n, mmoe_vector *q) {
+    return reference_mmoe_swiglu_s8(from, n, product_scale, q);
 }
+static void swiglu_s8(void) {
+    static const float scales[] = {0.0f, 0x1p-8f, 0x1p-40f, 0x1p-41f, 0x1p-62f, 0x1p-80f, 0x1p50f, 0x1p20f};
+    const uint32_t n = some_size(MAX_N / 2), both = below(4);
+    product_scale = scales[below(8)];
+    for (uint32_t i = 0; i < 2 * n; i++) {
+        const float row_scale = (i < n ? both & 1 : both & 2) ? 0x1p-64f : 0x1p-9f;
+        z[i] = x[i] = (float)((int32_t)random_bits() >> below(32)) * (product_scale * row_scale);
+    }
+    compare_vectors(8, 1 + below(8), n, swiglu, reference_swiglu);
+}
+
+static float norm_weights[MAX_N], normed[2][MAX_N + 16];
+static mmoe_status rmsnorm(float *from, uint32_t n, mmoe_vector *q) {
+    return mmoe_rmsnorm_s8(from, norm_weights, n, product_scale, normed[0], q);
+}
+static mmoe_status reference_rmsnorm(float *from, uint32_t n, mmoe_vector *q) {
+    return reference_mmoe_rmsnorm_s8(from, norm_weights, n, product_scale, normed[1], q);
+}
+static void rmsnorm_s8(void) {
+    const uint32_t n = some_size(MAX_N);
+    product_scale = below(2) ? 1e-6f : 0x1p-140f;
+    fill(x, n, below(KINDS));
+    fill(norm_weights, n, below(3) ? 0 : below(KINDS));
+    memcpy(z, x, sizeof(float) * n);
+    memset(normed, 0xA5, sizeof normed);
+    compare_vectors(8, 1 + below(8), n, rmsnorm, reference_rmsnorm);
+    check(memcmp(normed[0], normed[1], sizeof normed[0]) == 0, 4, 1, n);
+}
+
+static void combine_f32(void) {
+    const uint32_t n = some_size(256), count = below(5), stride = n + below(8), kind = below(KINDS);
+    float gates[4];
+    clear(n);
+    for (uint32_t k = 0; k < 4; k++) gates[k] = unit();
+    fill(x, n, below(2) ? kind : below(KINDS));
+    fill(z, 4 * stride, below(2) ? kind : below(KINDS));
+    fill(y_a, n, below(2) ? kind : below(KINDS));
+    memcpy(y_b, y_a, sizeof(float) * n);
+    mmoe_combine_f32(x, z, stride, gates, count, n, y_a);
+    reference_mmoe_combine_f32(x, z, stride, gates, count, n, y_b);
+    check_words(n, count, n);
+}
+
 static void route_f32(void) {
     uint32_t n = some_size(256), experts = 1 + below(below(4) ? 16 : 255), top_k = 1 + below(experts < 16 ? experts : 16);
     if (n * experts * 4 > WEIGHT_BYTES) n = WEIGHT_BYTES / 4 / experts;
@@ -246,11 +301,12 @@ static void route_f32(void) {
     uint8_t chosen_a[16], chosen_b[16];
     fill(x, n, below(KINDS - 1));
     fill(matrix, n * experts, below(4) ? 0 : below(KINDS - 1));
-    fill(z, experts, below(2) ? 0 : 7); /* equal scores too */
+    fill(z, experts, below(2) ? below(KINDS - 1) : 7); /* equal scores too */
     clear(top_k);
-    const mmoe_router router = {(uint16_t)experts, (uint16_t)top_k, (uint8_t)below(2), (uint8_t)below(2), scaling, matrix, z};
-    mmoe_route_f32(&router, x, n, chosen_a, y_a, (float *)(void *)scratch);
+    mmoe_router router = {(uint16_t)experts, (uint16_t)top_k, (uint8_t)below(2), (uint8_t)below(2), scaling, matrix, z};
     reference_mmoe_route_f32(&router, x, n, chosen_b, y_b, (float *)(void *)scratch);
+    if (below(2)) router.bias = memcpy(scratch, z, 4 * experts);
+    mmoe_route_f32(&router, x, n, chosen_a, y_a, (float *)(void *)scratch);
     check(memcmp(chosen_a, chosen_b, top_k) == 0, 0, experts, n);
     check_words(top_k, experts, n);
     check(mmoe_bits(mmoe_gate_f32(x, matrix, n)) == mmoe_bits(reference_mmoe_gate_f32(x, matrix, n)), 1, experts, n);
@@ -260,6 +316,13 @@ static void argmax_f32(void) {
     fill(x, n, below(KINDS));
     if (below(2)) x[below(n)] = x[below(n)] = 3.0f;
     check(mmoe_argmax_f32(x, n) == reference_mmoe_argmax_f32(x, n), 0, 1, n);
+}
+static void sample_f32(void) {
+    const uint32_t n = some_size(MAX_N), kind = below(KINDS), position = below(2) ? below(100) : random_bits();
+    const float temperature = below(2) ? 0x1p-9f + unit() * unit() : 1.0f + unit() * unit() * 999.0f;
+    const mmoe_sampling sampling = {temperature, below(2) ? 0 : below(2 * n), random_bits()};
+    fill(x, n, kind == 10 ? 0 : kind); /* ties too */
+    check(mmoe_sample_f32(x, n, &sampling, position) == reference_mmoe_sample_f32(x, n, &sampling, position), 0, 1, n);
 }
 static void exp_f32(void) {
     for (uint32_t i = 0; i < 64; i++) {
@@ -275,7 +338,7 @@ static void sqrt_f32(void) {
     }
 }
 static void attention_s8(void) {
-    uint32_t kv_heads = 1 + below(2), group = 1 + below(4), dim = 2 * (1 + below(24));
+    uint32_t kv_heads = 1 + below(2), group = 1 + below(6), dim = 2 * (1 + below(24));
     if (below(2)) dim = 32;
     uint32_t context = 1 + below(40), heads = kv_heads * group;
     while (MMOE_KV_BYTES(kv_heads, context, dim) > sizeof cache_a ||
@@ -298,7 +361,6 @@ static void attention_s8(void) {
         check(scratch[bytes] == 0xA5, bytes, context, dim);
         memcpy(x, z, 4u * heads * dim);
         check(status == reference_mmoe_attention_s8(&a, y_b, cache_b, position, z, scratch), 0, context, dim);
-        check_words(n, context, dim);
         if (status != MMOE_OK) break;
         for (uint32_t i = 0; i < heads * dim; i++) check(mmoe_bits(x[i]) == mmoe_bits(z[i]), 10000 + i, context, dim);
         uint32_t cache_bytes = MMOE_KV_BYTES(kv_heads, context, dim);
@@ -333,9 +395,12 @@ int main(void) {
     compare("mmoe_add_f32", add_f32, CASES);
     compare("mmoe_accumulate_f32", accumulate_f32, CASES);
     compare("mmoe_rotary_f32", rotary_f32, CASES);
-    compare("mmoe_swiglu_f32", swiglu_f32, CASES);
+    compare("mmoe_rmsnorm_s8", rmsnorm_s8, CASES);
+    compare("mmoe_swiglu_s8", swiglu_s8, CASES);
+    compare("mmoe_combine_f32", combine_f32, CASES);
     compare("mmoe_route_f32", route_f32, CASES / 2);
     compare("mmoe_argmax_f32", argmax_f32, CASES);
+    compare("mmoe_sample_f32", sample_f32, CASES / 4);
     compare("mmoe_exp_f32", exp_f32, CASES);
     compare("mmoe_sqrt_f32", sqrt_f32, CASES);
     compare("mmoe_attention_s8", attention_s8, CASES / 8);

@@ -47,8 +47,10 @@ static void elementwise(uint32_t n) {
     mmoe_rmsnorm_f32(x, NULL, n, 1e-6f, y);
     mmoe_add_f32(x, n, y);
     mmoe_accumulate_f32(x, 0.5f, n, y);
-    mmoe_swiglu_f32(floats(2 * n), n, y);
     mmoe_normalize_f32(x, floats(1 + n % 5), floats(1 + n % 5), 1 + n % 5, n, y);
+    mmoe_combine_f32(x, floats(3 * n), n, floats(3), 3, n, y);
+    (void)mmoe_swiglu_s8(floats(2 * n), n, 1.0f, buffer(MMOE_VECTOR_BYTES(n), 16));
+    (void)mmoe_rmsnorm_s8(x, floats(n), n, 1e-6f, y, buffer(MMOE_VECTOR_BYTES(n), 16));
     (void)mmoe_argmax_f32(x, n);
     (void)mmoe_crc32(0, x, 4 * n);
     if (n % 2 == 0) mmoe_rotary_f32(x, floats(n / 2), floats(n / 2), n);
@@ -58,7 +60,7 @@ static void route(uint32_t experts, uint32_t n) {
     mmoe_router router = {.experts = (uint16_t)experts, .top_k = (uint16_t)(experts < 3 ? experts : 3), .scaling = 1.0f};
     const float *x = floats(n);
     router.weight = floats(experts * n), router.bias = floats(experts), router.softmax = n % 2;
-    mmoe_route_f32(&router, x, n, buffer(router.top_k, 1), floats(router.top_k), floats(2 * experts));
+    mmoe_route_f32(&router, x, n, buffer(router.top_k, 1), floats(router.top_k), floats(MMOE_PAD(2 * experts, 4)));
     (void)mmoe_gate_f32(x, router.weight, n);
 }
 

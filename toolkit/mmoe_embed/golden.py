@@ -35,21 +35,20 @@ def sum_lanes(values: Floats) -> Floats:
 def exp(x: Floats) -> Floats:
     """SPEC.md 3.1."""
     x = np.clip(x, np.float32(-87), np.float32(87))
-    n = np.rint(x * _LOG2E)
-    r = (x - n * np.float32(0.693359375)) - n * _LN2_LOW
-    p = np.full_like(r, _EXP[4])
-    for coefficient in _EXP[3::-1]:
-        p = p * r + coefficient
-    y = (p * (r * r) + r) + _ONE
+    t = x * _LOG2E
+    n = np.rint(t)
+    f = t - n
+    y = np.full_like(f, _EXP[-1])
+    for coefficient in _EXP[-2::-1]:
+        y = y * f + coefficient
     scaled: Floats = y * ((n.astype(np.int32) + 127) << 23).view(np.float32)
     return scaled
 
 
 _LOG2E = np.float32(float.fromhex("0x1.715476p+0"))
-_LN2_LOW = np.float32(float.fromhex("-0x1.bd0106p-13"))
 _EXP = [
     np.float32(float.fromhex(c))
-    for c in ("0x1.0p-1", "0x1.5554dcp-3", "0x1.5554eap-5", "0x1.120b74p-7", "0x1.6d4328p-10")
+    for c in ("0x1.0p+0", "0x1.62e12cp-1", "0x1.ec0378p-3", "0x1.c9fc46p-5", "0x1.3a02ccp-7")
 ]
 
 
@@ -58,9 +57,25 @@ def sigmoid(x: Floats) -> Floats:
     return _ONE / (_ONE + exp(-x))
 
 
+def _gate_lines() -> tuple[Floats, Floats]:
+    """G and D of SPEC.md 3.1."""
+    halves = 1 / (1 + np.exp(-np.arange(2 * _GATE_FIRST - 1, 2 * _GATE_LAST + 2) / 32))
+    low, middle, high = halves[:-1:2], halves[1::2], halves[2::2]
+    values, slopes = middle / 2 + (low + high) / 4, 16 * (high - low)
+    values[[0, -1]], slopes[[0, -1]] = (0, 1), 0
+    return values.astype(np.float32), slopes.astype(np.float32)
+
+
+_GATE_FIRST, _GATE_LAST = -256, 255
+_GATE_VALUES, _GATE_SLOPES = _gate_lines()
+
+
 def silu(x: Floats) -> Floats:
     """SPEC.md 3.1."""
-    return x / (_ONE + exp(-x))
+    n = np.rint(x * np.float32(16))
+    line = np.clip(np.nan_to_num(n), _GATE_FIRST, _GATE_LAST).astype(np.int32) - _GATE_FIRST
+    gated: Floats = x * (_GATE_VALUES[line] + (x - n / np.float32(16)) * _GATE_SLOPES[line])
+    return gated
 
 
 def quantize(x: Floats) -> tuple[NDArray[np.int8], Floats]:

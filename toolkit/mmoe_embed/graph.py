@@ -25,8 +25,9 @@ def kv_layer_bytes(config: ModelConfig) -> int:
 
 def attention_scratch_bytes(config: ModelConfig) -> int:
     """MMOE_ATTENTION_SCRATCH_BYTES."""
-    group = config.num_attention_heads // config.num_key_value_heads
-    return group * _pad(6 * config.max_position_embeddings, 16) + (group + 1) * (vector_bytes(config.head_dim) + 16)
+    group, context = config.num_attention_heads // config.num_key_value_heads, config.max_position_embeddings
+    heads, head = min(group, BATCH), 2 * _pad(config.head_dim, 16)
+    return heads * (4 * _pad(max(context, config.head_dim), 4) + 2 * _pad(context, 16) + head) + head
 
 
 def linear_scratch_bytes(chunk: int, columns: int) -> int:
@@ -75,8 +76,7 @@ class Op:
     """One operation: what it is called, what C it becomes, which buffers it touches.
 
     Attributes:
-        kind: "embed", "window", "rmsnorm", "quantize", "linear", "bias", "norm_parts", "attention", "add", "moe",
-            "last" or "pool".
+        kind: "embed", "window", "rmsnorm", "linear", "bias", "norm_parts", "attention", "moe", "last" or "pool".
         weights: the model's matrix or tensor it reads, "" for none.
         layer: -1 outside the layers.
         parts: of "norm_parts": offset of the first part, how many, floats of each.
@@ -139,6 +139,20 @@ class _Builder:
         self.tensors[name] = Tensor(name, "int8", (self.rows, n), size_bytes, expression)
         return name
 
+    def heads(self, name: str, config: ModelConfig) -> str:
+        """The quantized outputs of attention, whose place is its scratch until then."""
+        vector = self.tensors[self.vector(name, config.attention_width)]
+        scratch = (
+            f"MMOE_ATTENTION_SCRATCH_BYTES({config.num_attention_heads}, {config.num_key_value_heads}, "
+            f"{config.max_position_embeddings}, {config.head_dim})"
+        )
+        self.tensors[name] = dataclasses.replace(
+            vector,
+            size_bytes=max(vector.size_bytes, attention_scratch_bytes(config)),
+            size_expression=f"MMOE_MAX({vector.size_expression}, {scratch})",
+        )
+        return name
+
     def scratch(self, name: str, size_bytes: int, expression: str) -> str:
         """A scratch buffer; "" when none is needed."""
         if size_bytes == 0:
@@ -147,11 +161,12 @@ class _Builder:
         return name
 
     def linear(
-        self, name: str, buffer: str, source: str, columns: int, out: str, weights: str, layer: int = -1
+        self, name: str, buffer: str, source: str, columns: int, outs: tuple[str, ...], weights: str, layer: int = -1
     ) -> None:
+        """outs: the product, and where it is added to, if anywhere."""
         expression = f"MMOE_LINEAR_SCRATCH_BYTES({self.rows}, {columns})"
         scratch = self.scratch(buffer, linear_scratch_bytes(self.rows, columns), expression)
-        self.op(name, "linear", (source,), (out,), weights, layer, scratch)
+        self.op(name, "linear", (source,), outs, weights, layer, scratch)
 
     def op(
         self,
@@ -179,38 +194,26 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
     if config.is_classifier:
         n = config.window_size
         window, vector = b.floats("WINDOW", n), b.vector("WINDOW_INPUT", n)
-        b.op("window", "window", (), (window,))
-        b.op("window_quantize", "quantize", (window,), (vector,))
-        b.linear("input", "INPUT_SCRATCH", vector, n, x, "input")
+        b.op("window", "window", (), (window, vector))
+        b.linear("input", "INPUT_SCRATCH", vector, n, (x,), "input")
         b.op("input_bias", "bias", (x,), (x,), "input_bias")
     else:
         b.op("embed", "embed", (), (x,), "embed")
     for layer in range(config.num_hidden_layers):
         at, upper = f"layers.{layer}.", f"L{layer}_"
         normed, vector = b.floats(upper + "ATTN_NORM", d), b.vector(upper + "ATTN_INPUT", d)
-        b.op(at + "attn_norm", "rmsnorm", (x,), (normed,), at + "attn_norm", layer)
-        b.op(at + "attn_quantize", "quantize", (normed,), (vector,), layer=layer)
+        b.op(at + "attn_norm", "rmsnorm", (x,), (normed, vector), at + "attn_norm", layer)
         qkv = b.floats(upper + "QKV", config.qkv_rows)
-        b.linear(at + "qkv", upper + "QKV_SCRATCH", vector, d, qkv, at + "qkv", layer)
+        b.linear(at + "qkv", upper + "QKV_SCRATCH", vector, d, (qkv,), at + "qkv", layer)
         if config.attention_bias:
             b.op(at + "qkv_bias", "bias", (qkv,), (qkv,), at + "qkv_bias", layer)
         for norm, parts in _pre_rotary_norms(config):
             b.op(at + norm, "norm_parts", (qkv,), (qkv,), at + norm, layer, parts=parts)
-        scratch = b.scratch(
-            upper + "ATTN_SCRATCH",
-            attention_scratch_bytes(config),
-            "MMOE_ATTENTION_SCRATCH_BYTES"
-            f"({config.num_attention_heads}, {config.num_key_value_heads}, "
-            f"{config.max_position_embeddings}, {config.head_dim})",
-        )
-        b.op(at + "attention", "attention", (qkv,), (qkv,), layer=layer, scratch=scratch)
-        vector, out = b.vector(upper + "HEADS_INPUT", width), b.floats(upper + "ATTN_OUT", d)
-        b.op(at + "heads_quantize", "quantize", (qkv,), (vector,), layer=layer)
-        b.linear(at + "o", upper + "O_SCRATCH", vector, width, out, at + "o", layer)
-        b.op(at + "attn_add", "add", (out, x), (x,), layer=layer)
+        vector, out = b.heads(upper + "HEADS_INPUT", config), b.floats(upper + "ATTN_OUT", d)
+        b.op(at + "attention", "attention", (qkv,), (qkv, vector), layer=layer)
+        b.linear(at + "o", upper + "O_SCRATCH", vector, width, (out, x), at + "o", layer)
         normed, vector = b.floats(upper + "MOE_NORM", d), b.vector(upper + "MOE_INPUT", d)
-        b.op(at + "moe_norm", "rmsnorm", (x,), (normed,), at + "moe_norm", layer)
-        b.op(at + "moe_quantize", "quantize", (normed,), (vector,), layer=layer)
+        b.op(at + "moe_norm", "rmsnorm", (x,), (normed, vector), at + "moe_norm", layer)
         sizes = ", ".join(map(str, (chunk, d, *moe_shape(config, layer))))
         scratch = b.scratch(
             upper + "MOE_SCRATCH", moe_scratch_bytes(config, layer, chunk), f"MMOE_MOE_SCRATCH_BYTES({sizes})"
@@ -225,9 +228,8 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
         b.op("last", "last", (x,), (x,))
     normed, vector = b.floats("FINAL_NORM", d), b.vector("HEAD_INPUT", d)
     logits = b.floats("LOGITS", config.vocab_size)
-    b.op("norm", "rmsnorm", (last,), (normed,), "norm")
-    b.op("head_quantize", "quantize", (normed,), (vector,))
-    b.linear("head", "HEAD_SCRATCH", vector, d, logits, "embed" if config.tie_word_embeddings else "head")
+    b.op("norm", "rmsnorm", (last,), (normed, vector), "norm")
+    b.linear("head", "HEAD_SCRATCH", vector, d, (logits,), "embed" if config.tie_word_embeddings else "head")
     return Graph(tuple(b.ops), b.tensors, logits, chunk)
 
 

@@ -110,18 +110,15 @@ def _count_operation(counts: "KernelCounts", op: Op, model: Quantized, positions
     if op.kind == "embed":
         return counts.of("mmoe_embed_s8", 1, d)
     if op.kind == "rmsnorm":
-        return counts.of("mmoe_rmsnorm_f32", 1, d)
-    if op.kind == "quantize":
-        columns = {"heads_quantize": config.attention_width, "window_quantize": config.window_size}
-        return counts.of("mmoe_quantize_s8", 1, columns.get(op.name.rpartition(".")[2], d))
+        return counts.of("mmoe_rmsnorm_s8", 1, d)
     if op.kind == "linear":
-        return _count_product(counts, model, op.weights)
+        cost = _count_product(counts, model, op.weights)
+        return cost + (counts.of("mmoe_add_f32", 1, d) if len(op.outputs) > 1 else 0.0)
     if op.kind == "attention":
-        return _count_attention(counts, model, positions)
-    if op.kind == "add":
-        return counts.of("mmoe_add_f32", 1, d)
+        return _count_attention(counts, model, positions) + counts.of("mmoe_quantize_s8", 1, config.attention_width)
     if op.kind == "window":  # a subtraction and a product a number, as this addition has
-        return counts.of("mmoe_accumulate_f32", 1, config.window_size)
+        size = config.window_size
+        return counts.of("mmoe_accumulate_f32", 1, size) + counts.of("mmoe_quantize_s8", 1, size)
     if op.kind == "pool":
         return counts.of("mmoe_add_f32", 1, d) + counts.of("mmoe_accumulate_f32", 1, d)
     if op.kind == "bias":
@@ -149,11 +146,13 @@ def _count_attention(counts: "KernelCounts", model: Quantized, positions: float)
 
 def _count_moe(counts: "KernelCounts", model: Quantized, layer: int) -> float:
     config = model.config
-    cost = counts.of("mmoe_add_f32", 1, config.hidden_size) + _count_shared(counts, model, layer)
+    top_k = config.num_experts_per_tok
+    cost = _count_shared(counts, model, layer)
     if not config.experts_of(layer):
-        return cost
-    cost += counts.of("mmoe_route_f32", config.num_experts, config.hidden_size, config.num_experts_per_tok)
-    return cost + config.num_experts_per_tok * _count_expert(counts, model, layer)
+        return cost + counts.of("mmoe_combine_f32", 1, config.hidden_size, 0)
+    cost += counts.of("mmoe_route_f32", config.num_experts, config.hidden_size, top_k)
+    cost += counts.of("mmoe_combine_f32", 1, config.hidden_size, top_k)
+    return cost + top_k * _count_expert(counts, model, layer)
 
 
 def _count_shared(counts: "KernelCounts", model: Quantized, layer: int) -> float:
@@ -166,12 +165,13 @@ def _count_expert(counts: "KernelCounts", model: Quantized, layer: int) -> float
     if not config.num_experts:
         return 0.0
     ffn = _count_ffn(counts, model, f"layers.{layer}.experts.0.", config.moe_intermediate_size)
-    return _AROUND_EXPERT + ffn + counts.of("mmoe_accumulate_f32", 1, config.hidden_size)
+    return _AROUND_EXPERT + ffn
 
 
 def _count_ffn(counts: "KernelCounts", model: Quantized, at: str, width: int) -> float:
     products = sum(_count_product(counts, model, at + name) for name in ("gate_up", "down"))
-    return products + counts.of("mmoe_swiglu_f32", 1, width) + counts.of("mmoe_quantize_s8", 1, width)
+    gates = counts.of("mmoe_swiglu_s8", 1, width) - counts.of("memcpy", 1, 8 * width)  # measured with a copy of its input
+    return products + gates
 
 
 # --- kernels by their counts ---
@@ -202,6 +202,7 @@ _TERMS: dict[str, _Terms] = {
     "mmoe_matvec_s4g32": _matvec_terms(32),
     "mmoe_route_f32": lambda experts, columns, top_k, _: (1, experts, experts * columns, experts * top_k),
     "mmoe_attention_s8": _attention_terms,
+    "mmoe_combine_f32": lambda _rows, columns, experts, _: (1, columns, experts * columns),
 }
 
 

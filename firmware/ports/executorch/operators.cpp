@@ -126,8 +126,7 @@ bool run_ffn(KernelRuntimeContext& context, const Ffn& ffn, const Matrix& gate_u
              float* y) {
     const uint32_t width = gate_up.view.rows / 2;
     mmoe_matvec(&gate_up.view, n, ffn.products);
-    mmoe_swiglu_f32(ffn.products, width, ffn.products);
-    if (!succeed(context, mmoe_quantize_s8(ffn.products, width, ffn.inner))) return false;
+    if (!succeed(context, mmoe_swiglu_s8(ffn.products, width, n->scale, ffn.inner))) return false;
     mmoe_matvec(&down.view, ffn.inner, y);
     return true;
 }
@@ -141,7 +140,7 @@ Tensor& moe_out(KernelRuntimeContext& context, const Tensor& n, const Tensor& ro
     const size_t vector = MMOE_VECTOR_BYTES(d), products = MMOE_PAD(8 * most, 16), inner = MMOE_VECTOR_BYTES(most);
     const size_t row = MMOE_PAD(4 * (d + 4), 16), count = static_cast<size_t>(bias.numel());
     if (top_k > kMaxTopK) return context.fail(Error::InvalidArgument), out;
-    uint8_t* scratch = take_scratch(context, vector + products + inner + row + 8 * count + 16);
+    uint8_t* scratch = take_scratch(context, vector + products + inner + row + MMOE_PAD(8 * count, 16) + 16);
     if (!scratch) return context.fail(Error::MemoryAllocationFailed), out;
     auto* x = reinterpret_cast<mmoe_vector*>(scratch);
     const Ffn ffn{reinterpret_cast<float*>(scratch + vector), reinterpret_cast<mmoe_vector*>(scratch + vector + products)};

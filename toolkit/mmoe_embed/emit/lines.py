@@ -83,25 +83,22 @@ def _call(op: Op, graph: Graph, config: ModelConfig) -> str:
         case "embed":
             return f"mmoe_op_embed(rt, &{weights}, {outs[0]})"
         case "window":
-            return f"mmoe_op_window(rt, input_mean, input_gain, {config.input_channels}, {outs[0]})"
+            return f"mmoe_op_window(rt, input_mean, input_gain, {config.input_channels}, {outs[0]}, {outs[1]})"
         case "pool":
             return f"mmoe_op_pool(rt, {ins[0]}, {size(0)}, {outs[0]})"
         case "rmsnorm":
             eps = float_literal(config.rms_norm_eps)
-            return f"mmoe_op_rmsnorm(rt, {ins[0]}, {weights}, {size(0)}, {eps}, {outs[0]})"
-        case "quantize":
-            return f"mmoe_op_quantize(rt, {ins[0]}, {size(0)}, {graph.tensors[op.outputs[0]].shape[1]}, {outs[0]})"
+            return f"mmoe_op_rmsnorm(rt, {ins[0]}, {weights}, {size(0)}, {eps}, {outs[0]}, {outs[1]})"
         case "linear":
-            return f"mmoe_op_linear(rt, &{weights}, {ins[0]}, {outs[0]}, {at(op.scratch)})"
+            name, to = ("mmoe_op_linear", outs[0]) if len(outs) == 1 else ("mmoe_op_linear_add", ", ".join(outs))
+            return f"{name}(rt, &{weights}, {ins[0]}, {to}, {at(op.scratch)})"
         case "bias":
             return f"mmoe_op_bias(rt, {weights}, {size(0)}, {outs[0]})"
         case "norm_parts":
             eps, parts = float_literal(config.rms_norm_eps), ", ".join(map(str, op.parts))
             return f"mmoe_op_norm_parts(rt, {outs[0]}, {size(0)}, {parts}, {weights}, {eps})"
         case "attention":
-            return f"mmoe_op_attention(rt, &attention, {op.layer}, {ins[0]}, {at(op.scratch)})"
-        case "add":
-            return f"mmoe_op_add(rt, {ins[0]}, {size(0)}, {outs[0]})"
+            return f"mmoe_op_attention(rt, &attention, {op.layer}, {ins[0]}, {outs[1]})"
         case "last":
             return f"mmoe_op_last(rt, {outs[0]}, {size(0)})"
         case "moe":

@@ -44,7 +44,12 @@ static void run_embed(void) { mmoe_embed_s8(&matrix, 5, y); }
 static void run_rmsnorm(void) { mmoe_rmsnorm_f32(x, row_scales, columns, 1e-6f, y); }
 static void run_add(void) { mmoe_add_f32(x, columns, y); }
 static void run_accumulate(void) { mmoe_accumulate_f32(x, 0.25f, columns, y); }
-static void run_swiglu(void) { mmoe_swiglu_f32(x, columns, y); }
+static void run_rmsnorm_s8(void) { (void)mmoe_rmsnorm_s8(x, row_scales, columns, 1e-6f, y, vector); }
+static void run_combine(void) { mmoe_combine_f32(x, y + COLUMNS, COLUMNS, row_scales, batch, columns, y); }
+static void run_swiglu(void) { /* of the same numbers each time: it uses them up */
+    memcpy(y, x, 2 * sizeof(float) * columns);
+    (void)mmoe_swiglu_s8(y, columns, 1.0f, vector);
+}
 static void run_rotary(void) { mmoe_rotary_f32(y, attention.cosine, attention.sine, columns); }
 static void run_argmax(void) { y[0] = (float)mmoe_argmax_f32(x, columns); }
 static void run_route(void) {
@@ -130,10 +135,13 @@ int main(void) {
         measure("mmoe_quantize_s8", run_quantize, columns);
         measure("mmoe_embed_s8", run_embed, columns);
         measure("mmoe_rmsnorm_f32", run_rmsnorm, columns);
+        measure("mmoe_rmsnorm_s8", run_rmsnorm_s8, columns);
         measure("mmoe_add_f32", run_add, columns);
         measure("mmoe_accumulate_f32", run_accumulate, columns);
-        measure("mmoe_swiglu_f32", run_swiglu, columns);
+        measure("mmoe_swiglu_s8", run_swiglu, columns);
         measure("mmoe_argmax_f32", run_argmax, columns);
+        for (batch = 2; batch <= TOP_K; batch += 2) measure("mmoe_combine_f32", run_combine, batch * columns);
+        batch = 1;
     }
     static const uint16_t pages[] = {256, 4096}; /* the longer one of the size of an expert's page */
     for (uint32_t i = 0; i < sizeof pages / sizeof *pages; i++) {

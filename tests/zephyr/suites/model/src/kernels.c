@@ -55,8 +55,11 @@ ZTEST(kernels, test_rmsnorm) {
 }
 
 ZTEST(kernels, test_swiglu) {
-    load(in, x, COLUMNS);
-    mmoe_swiglu_f32(in, COLUMNS / 2, out);
+    static float gate_up[2 * COLUMNS] __aligned(16); /* the numbers, and the numbers backwards */
+    load(gate_up, x, COLUMNS);
+    for (size_t i = 0; i < COLUMNS; i++) gate_up[COLUMNS + i] = gate_up[COLUMNS - 1 - i];
+    zassert_equal(mmoe_swiglu_s8(gate_up, COLUMNS, 1.0f, (mmoe_vector *)vector), MMOE_OK);
+    mmoe_matvec(&s8, (const mmoe_vector *)vector, out);
     EXPECT_BITS(out, swiglu_out);
 }
 
