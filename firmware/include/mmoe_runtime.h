@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define MMOE_ABI 5 /* changes whenever an emitted file of an older version must not be built */
+#define MMOE_ABI 6 /* changes whenever an emitted file of an older version must not be built */
 
 /* One expert matrix inside a page: byte offsets from the start of the page (SPEC.md 6). */
 typedef struct {
