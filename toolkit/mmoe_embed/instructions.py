@@ -170,7 +170,7 @@ def _count_expert(counts: "KernelCounts", model: Quantized, layer: int) -> float
 
 def _count_ffn(counts: "KernelCounts", model: Quantized, at: str, width: int) -> float:
     products = sum(_count_product(counts, model, at + name) for name in ("gate_up", "down"))
-    gates = counts.of("mmoe_swiglu_s8", 1, width) - counts.of("memcpy", 1, 8 * width)  # measured with a copy of its input
+    gates = counts.of("mmoe_swiglu_s8", 1, width) - counts.of("memcpy", 1, 8 * width)  # counted with a copy for it
     return products + gates
 
 

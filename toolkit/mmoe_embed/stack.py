@@ -1,7 +1,8 @@
 """A bound on the stack of a Thumb image, read from its instructions: for every compiler, and for assembly too.
 
-In every function all pushes are added up, taken or not, so that a frame is never too small; a function of ours that pushes
-in a loop reserves once beforehand, and gives back, what the turns after the first take. Encodings: Armv7-M Architecture Reference Manual (DDI 0403E), chapter A7.
+In every function all pushes are added up, taken or not, so that a frame is never too small; a function of ours that
+pushes in a loop reserves once beforehand, and gives back, what the turns after the first take. Encodings: Armv7-M
+Architecture Reference Manual (DDI 0403E), chapter A7.
 """
 
 import dataclasses
