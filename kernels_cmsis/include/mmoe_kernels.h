@@ -125,9 +125,10 @@ typedef struct {
     const float *cosine, *sine; /* (context, head_dim / 2) */
 } mmoe_attention;
 
-/* The cache of one layer is private to the folder; it needs no clearing. */
+/* The cache of one layer is private to the folder; it needs no clearing. Scales are read in fours: that of a context of one
+ * position has room for a second one. */
 #define MMOE_KV_BYTES(kv_heads, context, head_dim) \
-    MMOE_PAD((kv_heads) * (2 * MMOE_PAD(context, 16) * MMOE_PAD(head_dim, 16) + 8 * (context)), 16)
+    MMOE_PAD((kv_heads) * (2 * MMOE_PAD(context, 16) * MMOE_PAD(head_dim, 16) + 8 * ((context) > 1 ? (context) : 2)), 16)
 #define MMOE_HEADS_AT_ONCE(group) ((group) < MMOE_BATCH ? (group) : MMOE_BATCH) /* of those that share keys and values */
 #define MMOE_SCORES(context, head_dim) MMOE_PAD((context) > (head_dim) ? (context) : (head_dim), 4)
 #define MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, head_dim)                                 \

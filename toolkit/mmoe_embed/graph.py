@@ -20,7 +20,8 @@ def vector_bytes(n: int) -> int:
 def kv_layer_bytes(config: ModelConfig) -> int:
     """Bytes of one layer's key/value cache: MMOE_KV_BYTES."""
     context = config.max_position_embeddings
-    return _pad(config.num_key_value_heads * (2 * _pad(context, 16) * _pad(config.head_dim, 16) + 8 * context), 16)
+    matrices = 2 * _pad(context, 16) * _pad(config.head_dim, 16)
+    return _pad(config.num_key_value_heads * (matrices + 8 * max(context, 2)), 16)
 
 
 def attention_scratch_bytes(config: ModelConfig) -> int:
