@@ -28,7 +28,7 @@ def command() -> None:
 def _row(count: KernelCount) -> str:
     per_mac = f"{count.instructions_per_mac:9.3f}" if count.instructions else " " * 9
     return (
-        f"{count.kernel:24} {count.rows:6}{count.columns:6}{count.cost:10}{per_mac}"
+        f"{count.kernel:24} {count.rows:6}{count.columns:6}{count.batch:7}{count.cost:10}{per_mac}"
         f"{count.code_bytes:8}{count.stack_bytes:7}"
     )
 
@@ -51,7 +51,8 @@ def kernels(
         write_counts(counts, save)
     data = {"board": board, "kernels": [dataclasses.asdict(count) for count in counts]}
     unit = "instr" if counts[0].instructions else "ns"
-    lines = [f"{'kernel':24} {'rows':>6}{'cols':>6}{unit:>10}{'per MAC':>9}{'code':>8}{'stack':>7}", *map(_row, counts)]
+    head = f"{'kernel':24} {'rows':>6}{'cols':>6}{'batch':>7}{unit:>10}{'per MAC':>9}{'code':>8}{'stack':>7}"
+    lines = [head, *map(_row, counts)]
     if cmsis_nn:
         theirs = measure_cmsis_nn(board, cmsis_nn, compiler)
         data["cmsis_nn"] = [dataclasses.asdict(count) for count in theirs]
