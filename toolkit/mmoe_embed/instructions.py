@@ -180,26 +180,31 @@ def _count_ffn(counts: "KernelCounts", model: Quantized, at: str, width: int) ->
 _Terms = Callable[[float, int, int, int], Sequence[float]]
 
 
-def _matvec_terms(block: int) -> _Terms:
-    """Tiles of four rows, each of whole blocks (SPEC.md 5)."""
+def _matvec_terms(block: int, at_once: int) -> _Terms:
+    """Tiles of four rows, each of whole blocks (SPEC.md 5), of which some go together."""
 
     def terms(rows: float, columns: int, _batch: int, _kv_heads: int) -> Sequence[float]:
-        tiles = -(-rows // 4)
-        return (1, tiles, tiles * -(-columns // block))
+        tiles, blocks = -(-rows // 4), -(-columns // block)
+        return (1, tiles, tiles * blocks, tiles * (blocks % at_once))
 
     return terms
 
 
 def _attention_terms(positions: float, columns: int, heads: int, kv_heads: int) -> Sequence[float]:
-    """Heads to rotate and quantize; weights of a softmax; weighted sums over positions in blocks of 16."""
-    dim, vectors = columns // heads, heads + 2 * kv_heads
+    """Heads to rotate and quantize; weights of a softmax; products with keys and values, in blocks of 16 positions.
+
+    Those of heads that share keys and values go together, in fours, pairs and alone.
+    """
+    dim, vectors, group = columns // heads, heads + 2 * kv_heads, heads // kv_heads
     blocks = positions if positions % 16 == 0 else positions + 7.5  # the mean over the positions of a block
-    return (vectors, vectors * dim, heads * positions, heads * blocks * dim)
+    together = (group // 4, group % 4 // 2, group % 2)
+    products = (kv_heads * count * blocks * dim for count in together)
+    return (vectors, vectors * dim, heads * positions, *products)
 
 
 _TERMS: dict[str, _Terms] = {
-    "mmoe_matvec_s8": _matvec_terms(16),
-    "mmoe_matvec_s4g32": _matvec_terms(32),
+    "mmoe_matvec_s8": _matvec_terms(16, 4),
+    "mmoe_matvec_s4g32": _matvec_terms(32, 1),
     "mmoe_route_f32": lambda experts, columns, top_k, _: (1, experts, experts * columns, experts * top_k),
     "mmoe_attention_s8": _attention_terms,
     "mmoe_combine_f32": lambda _rows, columns, experts, _: (1, columns, experts * columns),
@@ -234,13 +239,15 @@ class KernelCounts:
         return float(np.dot(terms, self._fit(kernel, columns)))
 
     def _fit(self, kernel: str, columns: int) -> NDArray[np.float64]:
-        # some cores have a way of their own for narrow matrices: where a width was counted twice, it stands for itself
-        same = [row for row in self._rows[kernel] if row[1] == columns]
-        own = kernel.startswith("mmoe_matvec") and len(same) > 1
-        key = (kernel, columns if own else 0)
+        # some cores have a way of their own for narrow matrices: a width that was counted twice stands for itself alone
+        rows, key = self._rows[kernel], (kernel, 0)
+        if kernel.startswith("mmoe_matvec"):
+            widths = [width for _, width, *_ in rows]
+            own = {width for width in widths if widths.count(width) > 1}
+            key = (kernel, columns if columns in own else 0)
+            rows = [row for row in rows if (row[1] == columns if columns in own else row[1] not in own)]
         if key not in self._fitted:
             terms = _TERMS.get(kernel, _length_terms)
-            rows = same if own else self._rows[kernel]
             matrix = np.array([terms(r, c, b, _CSV_KV_HEADS) for r, c, b, _ in rows], np.float64)
             counts = np.array([count for *_, count in rows])
             self._fitted[key] = np.linalg.lstsq(matrix / counts[:, None], np.ones(len(counts)), rcond=None)[0]

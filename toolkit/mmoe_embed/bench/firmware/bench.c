@@ -13,7 +13,7 @@
 #define CALLS 8
 #endif
 
-enum { ROWS = 512, COLUMNS = 256, BATCH = 16, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 64, CONTEXT = 128, EXPERTS = 32, TOP_K = 4 };
+enum { ROWS = 512, COLUMNS = 256, BATCH = 16, HEADS = 8, KV_HEADS = 2, HEAD_DIM = 64, CONTEXT = 128, EXPERTS = 32, TOP_K = 4 };
 
 static _Alignas(16) int8_t weights[ROWS * COLUMNS];
 static _Alignas(16) uint8_t group_scales[ROWS * COLUMNS / 32];
@@ -122,7 +122,7 @@ int main(void) {
     batch = 1;
 
     static const uint16_t shapes[][2] = {{512, 256}, {256, 128}, {128, 512}, {130, 100}, {64, 64},
-                                         {64, 32},   {256, 64},  {256, 32}};
+                                         {64, 32},   {256, 64},  {256, 32},  {64, 96}};
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         measure_matvec(8, shapes[i][0], shapes[i][1]);
         measure_matvec(4, shapes[i][0], shapes[i][1]);
@@ -161,7 +161,8 @@ int main(void) {
         measure("mmoe_route_f32", run_route, rows * columns);
     }
     static const uint16_t heads[][3] = {/* heads, head_dim, positions */
-        {4, 32, 64}, {4, 32, 16}, {4, 32, 128}, {4, 16, 16}, {4, 16, 128}, {2, 64, 64}, {2, 64, 128}};
+        {4, 32, 64}, {4, 32, 16},  {4, 32, 128}, {4, 16, 16}, {4, 16, 128},
+        {2, 64, 64}, {2, 64, 128}, {8, 32, 16},  {8, 32, 64}, {8, 16, 128}};
     for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         attention.heads = heads[i][0], attention.head_dim = heads[i][1];
         for (rows = 1; rows < heads[i][2]; rows++) run_attention();
