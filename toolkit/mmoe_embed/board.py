@@ -22,6 +22,7 @@ Isa = Literal["dsp", "mve", "mve-fp", "lob", "neon", "dotprod", "i8mm", "sse2", 
 Fpu = Literal["none", "fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16", "native"]
 MemoryKind = Literal["tcm", "sram", "psram", "dram", "flash", "xip_flash", "nor", "storage"]
 Use = Literal["text", "rodata", "experts", "data", "stack", "arena", "kv", "slots"]
+RAM_USES: tuple[Use, ...] = ("data", "stack", "arena", "kv", "slots")
 ConsoleDriver = Literal[
     "cmsdk-uart", "stm32-usart", "stm32-usart-v2", "nrf-uart", "nrf-uarte", "nrf54l-uarte", "pl011", "rp2350-uart",
     "ambiq-uart", "lpuart", "max32-uart", "16550", "zephyr", "host",

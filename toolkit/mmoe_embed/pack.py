@@ -49,3 +49,10 @@ def pack_matrix(
     row_scales = np.zeros(padded_rows, "<f4")
     row_scales[:rows] = scale
     return PackedMatrix(tiles.tobytes(), group_bytes, row_scales.tobytes())
+
+
+def packed_bytes(rows: int, columns: int, bits: int) -> int:
+    """Bytes of the three arrays of a matrix of INT8 or INT4."""
+    padded_rows = -(-rows // INTERLEAVED_ROWS) * INTERLEAVED_ROWS
+    block_columns, group_bytes = (BLOCK_BYTES, 0) if bits == 8 else (GROUP_COLUMNS, 1)
+    return padded_rows * (-(-columns // block_columns) * (BLOCK_BYTES + group_bytes) + 4)

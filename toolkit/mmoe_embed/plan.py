@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import memory_planner
 from mmoe_embed.arena import ArenaSavings, arena_problem, measure_savings
-from mmoe_embed.board import Board, Memory, Storage, Use
+from mmoe_embed.board import RAM_USES, Board, Memory, Storage, Use
 from mmoe_embed.checkpoint import Checkpoint
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import FitError, UsageError
@@ -38,7 +38,6 @@ TOKEN_BYTES = 4  # one of a chunk
 # Reads and writes a token of every byte: the runtime's state is touched once an operation or so, a frame many times.
 _DATA_ACCESSES = (16, 16)
 _STACK_ACCESSES = (64, 64)
-_RAM_USES: tuple[Use, ...] = ("data", "stack", "arena", "kv", "slots")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -406,7 +405,7 @@ def _arena_accesses(graph: Graph, arena_bytes: int) -> tuple[int, int]:
 
 def _ram_free(board: Board, regions: Iterable[Region]) -> int:
     free = free_bytes(board, tuple(regions))
-    return sum(free[memory.name] for memory in board.memory if set(_RAM_USES) & set(memory.use))
+    return sum(free[memory.name] for memory in board.memory if set(RAM_USES) & set(memory.use))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Where the C sources and the board files are: inside the wheel, or in the checkout."""
 
+import functools
 import hashlib
 import tomllib
 from pathlib import Path
@@ -36,7 +37,12 @@ def boards_dir() -> Path:
 
 def read_source_rules() -> dict[str, Any]:
     """firmware/sources.toml: what a target compiles, and how."""
-    return tomllib.loads((firmware_dir() / "sources.toml").read_text())
+    return _parse_rules((firmware_dir() / "sources.toml").read_text())
+
+
+@functools.lru_cache(maxsize=1)
+def _parse_rules(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def source_files() -> list[Path]:

@@ -11,6 +11,7 @@ from mmoe_embed.cli.output import report_failure
 # verb: one line of help. The verb's module is mmoe_embed.cli.<verb>, its click command is called `command`;
 # a hyphen of a verb is an underscore there, and what is a word of Python has a name of its own.
 VERBS = {
+    "design": "find the model with the lowest predicted loss that a board can run",
     "train": "train a model from a recipe",
     "import": "turn a Hugging Face directory into a checkpoint",
     "export-checkpoint": "write an imported checkpoint back as its Hugging Face directory",

@@ -38,7 +38,7 @@ def command(
     """Measure over DATASET what `build --cache-aware MARGIN` would cost in perplexity and save in reads.
 
     Everything is computed on this machine, with the slots and the policy of BUILD, to the bits of its board.
-    Exit code 1 when no margin keeps the loss in bounds. `--margins 0` measures plain routing alone.
+    Exit code 1 when no margin keeps the loss in bounds.
     """
     folder = load_build(build)
     if folder.plan["expert_mode"] != "paged":
@@ -68,8 +68,7 @@ def command(
         "margin": chosen,
         "margins": [dataclasses.asdict(cost) for cost in costs],
     }
-    code = 0 if chosen or len(costs) == 1 else ToolkitError.exit_code
-    return Result(data, _render(costs, chosen, max_loss), exit_code=code)
+    return Result(data, _render(costs, chosen, max_loss), exit_code=0 if chosen else ToolkitError.exit_code)
 
 
 def _parse_margins(text: str) -> list[float]:
@@ -91,8 +90,6 @@ def _render(costs: list[MarginCost], chosen: float, max_loss: float) -> str:
         f" {100 * cost.exact_match:>11.1f} % {100 * cost.hit_rate:>11.1f} % {cost.reads_per_token:>15.2f}"
         for cost in costs
     ]
-    if len(costs) == 1:
-        return "\n".join(lines)
     if chosen:
         lines.append(f"within {max_loss:g} % of perplexity: mmoe-embed build ... --cache-aware {chosen:g}")
     else:

@@ -80,26 +80,43 @@ class VerbCommand(click.RichCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.append(
-            click.Option(
-                ["--json", "as_json"],
-                is_flag=True,
-                expose_value=False,
-                help="Print one JSON object on stdout.",
-                callback=_remember_json,
-            )
-        )
+        self.params.append(_json_option())
 
     def invoke(self, ctx: click.Context) -> int:
-        result: Result = super().invoke(ctx)
-        if ctx.meta.get("mmoe_embed.json"):
-            verb = ctx.command_path.removeprefix("mmoe-embed ")
-            said = result.text.splitlines()[0] if result.text else "a check failed, see data"
-            failure = {"message": said, "at": "", "try": ""} if result.exit_code else None
-            _print_envelope(verb, result.exit_code, result.data, failure)
-        elif result.text:
-            print(result.text)
-        return result.exit_code
+        return _print_result(ctx, super().invoke(ctx))
+
+
+class VerbGroup(click.RichGroup):
+    """A verb that has subcommands too: without one, its callback's `Result` is what it gives."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs | {"invoke_without_command": True})
+        self.params.append(_json_option())
+
+    def invoke(self, ctx: click.Context) -> int:
+        result = super().invoke(ctx)
+        return _print_result(ctx, result) if isinstance(result, Result) else result
+
+
+def _json_option() -> click.Option:
+    return click.Option(
+        ["--json", "as_json"],
+        is_flag=True,
+        expose_value=False,
+        help="Print one JSON object on stdout.",
+        callback=_remember_json,
+    )
+
+
+def _print_result(ctx: click.Context, result: Result) -> int:
+    if ctx.meta.get("mmoe_embed.json"):
+        verb = ctx.command_path.removeprefix("mmoe-embed ")
+        said = result.text.splitlines()[0] if result.text else "a check failed, see data"
+        failure = {"message": said, "at": "", "try": ""} if result.exit_code else None
+        _print_envelope(verb, result.exit_code, result.data, failure)
+    elif result.text:
+        print(result.text)
+    return result.exit_code
 
 
 def _remember_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:

@@ -39,7 +39,7 @@ from mmoe_embed.whole_file import write_whole
 
 METRICS = (
     "stage", "step", "loss", "z_loss", "block_spread", "gradient_norm", "learning_rate", "largest_load",
-    "source", "held_out_loss", "bits_per_byte", "exact_match",
+    "source", "held_out_loss", "bits_per_byte", "exact_match", "tokens",
 )  # fmt: skip
 _HELD_OUT_TOKENS = 1 << 16  # a source's evaluation looks at no more
 
@@ -298,10 +298,19 @@ def _log_held_out(run: _Run, stage: StageSettings) -> None:
                     "source": name,
                     "held_out_loss": f"{found.loss:.5f}",
                     "bits_per_byte": f"{found.bits_per_byte:.5f}",
+                    "tokens": str(_count_tokens(run)),
                 }
             )
             run.state.found[stage.name] = run.state.found.get(stage.name, {}) | {name: vars(found)}
     _write_metrics(run)
+
+
+def _count_tokens(run: _Run) -> int:
+    """Tokens of packed rows that the run has been trained on, over all its stages."""
+    config, stages = run.prepared.config, run.prepared.recipe.stage[: run.state.stage + 1]
+    steps = [*(stage.step_count(config) for stage in stages[:-1]), run.state.step]
+    rows = zip(steps, stages, strict=True)
+    return sum(count * stage.batch * stage.row_tokens(config) for count, stage in rows if stage.mix)
 
 
 def _write_metrics(run: _Run) -> None:

@@ -139,6 +139,15 @@ def load_recipe(file: Path) -> Recipe:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ToolkitError(f"not valid TOML: {error}", at=str(file)) from None
+    return parse_recipe(table, str(file))
+
+
+def parse_recipe(table: dict[str, Any], at: str) -> Recipe:
+    """Check the tables of a recipe; `at` is their file, for errors.
+
+    Raises:
+        ToolkitError: a key is unknown, missing, of the wrong type or out of range.
+    """
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
@@ -149,22 +158,22 @@ def load_recipe(file: Path) -> Recipe:
             path = f"{path}.{unknown[1]}".strip(".")
         raise ToolkitError(
             message.replace("Object ", "it ").replace("`", "'"),
-            at=f"{file}, {path or 'top level'}",
+            at=f"{at}, {path or 'top level'}",
             try_=f"supported keys there: {', '.join(_keys_at(path))}",
         ) from None
     for kind, entries in (("stage", recipe.stage), ("source", recipe.source)):
         names = [entry.name for entry in entries]
         if len(set(names)) != len(names):
-            raise ToolkitError(f"two {kind}s have one name: {', '.join(names)}", at=f"{file}, {kind}.name")
-    config = recipe.model_config(str(file))
+            raise ToolkitError(f"two {kind}s have one name: {', '.join(names)}", at=f"{at}, {kind}.name")
+    config = recipe.model_config(at)
     if config.is_classifier and (recipe.source or recipe.data is None):
         raise ToolkitError(
             "a classifier is trained on the signals of [data]",
-            at=f"{file}, data",
+            at=f"{at}, data",
             try_="give data.train, and no [[source]]",
         )
     for number, stage in enumerate(recipe.stage):
-        _check_stage(recipe, stage, config.max_position_embeddings, f"{file}, stage[{number}]")
+        _check_stage(recipe, stage, config.max_position_embeddings, f"{at}, stage[{number}]")
     return recipe
 
 
