@@ -115,7 +115,7 @@ def test_every_reference_file_is_named_after_its_function():
 
 def test_mve_replaces_every_dsp_file_that_knows_the_vector_layout():
     layout = {"mmoe_quantize_s8.c", "mmoe_query_s8.c", "mmoe_softmax_s16.c", "mmoe_sums_s8.c", "mmoe_sums_s16.c",
-              "mmoe_sums_s4g32.c", "mmoe_matmul_s8.c", "mmoe_matmul_s4g32.c"}  # fmt: skip
+              "mmoe_sums_s4g32.c", "mmoe_matmul_s8.c", "mmoe_matmul_s4g32.c", "mmoe_attend_s8.c", "mmoe_swiglu_s8.c"}  # fmt: skip
     dsp, mve = ({path.name for path in (kernels_dir() / folder).glob("*.c")} for folder in ("dsp", "mve"))
     assert layout <= dsp
     assert layout <= mve
