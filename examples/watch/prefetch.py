@@ -15,7 +15,6 @@ from mmoe_embed.board import load_board
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import PROMPTS, BuildFolder
 from mmoe_embed.cli.board_session import open_build
-from mmoe_embed.cli.validate import choose_prompts
 from mmoe_embed.errors import MismatchError
 from mmoe_embed.golden_board import load_golden
 from mmoe_embed.paging.choose import read_workload
@@ -25,7 +24,8 @@ from mmoe_embed.paging.record import TraceFile, describe_trace, record_trace
 from mmoe_embed.plan import PlanRequest
 from mmoe_embed.prompt import load_requests
 from mmoe_embed.runners import connect_board
-from mmoe_embed.validate import Report, validate_board
+from mmoe_embed.validate import Report
+from mmoe_embed.validate_build import choose_prompts, validate_build
 
 HERE = Path(__file__).resolve().parent
 NOTHING = Prefetched(0, 0, 0, 0.0)
@@ -46,7 +46,7 @@ def validate(build: BuildFolder, request: PlanRequest) -> Report:
     golden = load_golden(build)
     prompts = choose_prompts(golden, load_requests(build.path / PROMPTS), 200, 0)
     with open_build(build.path, None, None) as (_, board, client):
-        report = validate_board(client, golden, prompts, plan=build.plan)
+        report = validate_build(client, build, golden, prompts)
     if not report.ok:
         raise MismatchError(f"{board.name} with {request.prefetch} guesses: not every check holds")
     return report

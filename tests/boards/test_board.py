@@ -99,6 +99,14 @@ def test_parse_board_wrong_file_is_named_with_its_line(rule: str) -> None:
     assert caught.value.try_
 
 
+@pytest.mark.parametrize("content", [b"name = '\xff'", b"a = " + b"[" * 100_000], ids=["not UTF-8", "deep"])
+def test_load_board_of_no_toml(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.toml").write_bytes(content)
+    with pytest.raises(ToolkitError) as caught:
+        load_board(tmp_path / "bad.toml")
+    assert "bad.toml" in caught.value.at
+
+
 def test_flash_behind_a_driver_has_addresses_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "qemu_netduinoplus2.toml"
     nor = '[[memory]]\nname = "nor"\nkind = "nor"\nbase = 0x0800_0000\nsize = 0x1_0000\naccess = "r"\nuse = []\nsource = "a chip"\n'

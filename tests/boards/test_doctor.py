@@ -47,6 +47,7 @@ def test_boards_list_and_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert "qemu_mps3_an547" in out
     code, out = _run(capsys, "boards", "show", "qemu_mps2_an386")
     assert "196608 B to use" in out
+    assert "emulated-nor at 0x21000000\n" in out  # no interrupt
     code, out = _run(capsys, "boards", "show", "qemu_mps2_an386", "--json")
     assert json.loads(out)["data"]["memory"][1]["budget"] == 196608
     assert json.loads(out)["verb"] == "boards show"

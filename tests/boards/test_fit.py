@@ -13,6 +13,7 @@ from mmoe_embed.bench.model import measure_model
 from mmoe_embed.board import list_boards, load_board
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.checkpoint import load_checkpoint
+from mmoe_embed.cli import main
 from mmoe_embed.cli.fit import command
 from mmoe_embed.fit import fit_boards
 from mmoe_embed.instructions import count_instructions, load_counts
@@ -156,3 +157,19 @@ def test_fit_command_needs_no_compiler(checkpoint: Path, monkeypatch: pytest.Mon
     (fit,) = json.loads(machine.output)["data"]["boards"]
     assert fit["fits"] is True
     assert json.loads(machine.output)["data"]["formula"]
+
+
+def test_fit_command_fails_where_a_named_board_is_too_small(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a CI job wants to know: exit code 3. Without names every board is only told about."""
+    for arguments, code, words in (
+        (["-b", "qemu_mps2_an386", "--sram", "1K"], 3, "qemu_mps2_an386: the model does not fit 1024 B of SRAM"),
+        (["-b", "qemu_mps2_an387"], 2, "unknown board 'qemu_mps2_an387'"),
+        (["--sram", "1K"], 0, ""),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["fit", str(checkpoint), *arguments, "--json"])
+        assert caught.value.code == code
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert words in (error["message"] if error else "")

@@ -104,6 +104,20 @@ def test_jlink_runs_its_script(elf: Path, probe: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["with space", "c++ (old)", "it's", 'a"b', "ümläut"])
+def test_paths_reach_the_programs_whole(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    elf = write_elf(tmp_path / name / "firmware.elf", [Segment(0x08000000, 64, 0x08000000, 64)])
+    binary = str(tmp_path / name / "flash-08000000.bin")
+    pyocd = plan_flashing(_board(pyocd=PyocdRunner(target="stm32f446retx")), elf, "pyocd")
+    line = pyocd.commands[1].argv[-1]
+    split_command_line = pytest.importorskip("pyocd.utility.cmdline").split_command_line
+    assert split_command_line(split_command_line(line)) == ["compare", "0x08000000", binary]  # as pyOCD does, twice
+    jlink = plan_flashing(_board(jlink=JlinkRunner(device="STM32F446RE")), elf, "jlink")
+    script = jlink.files[tmp_path / name / "flash.jlink"].decode()
+    assert ('loadfile "' in script) == (name != "ümläut")
+
+
 def test_dry_run_shows_what_the_commands_read(elf: Path, tmp_path: Path) -> None:
     lines = describe_files(plan_flashing(_board(jlink=JlinkRunner(device="STM32F446RE")), elf, "jlink"))
     assert lines[0] == f"# {tmp_path}/flash.jlink:"
@@ -219,7 +233,7 @@ def test_real_pyocd_has_the_targets_of_our_boards() -> None:
     if program is None:
         pytest.skip("pyocd is not installed")
     listed = subprocess.run(
-        [program, "list", "--targets"], capture_output=True, text=True, check=True, timeout=60
+        [program, "list", "--targets"], capture_output=True, text=True, check=True, timeout=300
     ).stdout
     known = {line.split()[0] for line in listed.splitlines() if line.strip()}
     tables = [load_board(name).runner.pyocd for name in list_boards()]

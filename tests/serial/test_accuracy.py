@@ -119,10 +119,13 @@ def test_accuracy_of_another_dataset_or_build(host_build: BuildFolder, dataset: 
     assert code == 6
     assert "another dataset_sha256" in err
     assert run(*arguments, "--fresh")[0] == 0
+    header = results.read_text().splitlines()[0]
     results.write_text(text.replace('"format": 2', '"format": 1'))
     assert run(*arguments)[0] == 6
-    results.write_text("nonsense\n")
-    assert "no results file" in run(*arguments)[2]
+    text = text.replace(text.splitlines()[0], header)
+    for damage in ("nonsense\n", "[" * 100_000 + "\n", text.replace('"tokens": ', '"tokens": "many", "was": ')):
+        results.write_text(damage)
+        assert "no results file" in run(*arguments)[2]
     assert run(*arguments, "--port", "x")[0] == 2
 
 

@@ -12,6 +12,7 @@ from random_model import small_config, write_checkpoint
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import main
+from mmoe_embed.prompt import load_pairs
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import save_quantized
 
@@ -137,9 +138,26 @@ def test_no_build(tmp_path: Path, run: Run) -> None:
     assert "not a finished build" in err
 
 
+@pytest.mark.parametrize("damage", ['{"format": 1}', '{"format": 1, "board": "x", "elf": "y", "files": []}'])
+def test_damaged_record_of_a_build(build: Path, run: Run, damage: str) -> None:
+    (build / "build.json").write_text(damage)
+    code, _, err = run("run", str(build), "hi")
+    assert code == 6
+    assert "the build's record has no " in err
+    assert "build.json" in err
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("", "empty"), ('{"prompt": "a"}', "set.jsonl:1"), ("\n[]", "set.jsonl:2"), ("nonsense", '"completion"')],
+    [
+        ("", "empty"),
+        ('{"prompt": "a"}', "set.jsonl:1"),
+        ("\n[]", "set.jsonl:2"),
+        ("nonsense", '"completion"'),
+        ('{"prompt": "a", "completion": 1}', "set.jsonl:1"),
+        pytest.param('{"prompt": "\\ud800", "completion": "no UTF-8 has it"}', "set.jsonl:1", id="surrogate"),
+        pytest.param("[" * 100_000, "set.jsonl:1", id="deep"),
+    ],
 )
 def test_accuracy_bad_dataset(build_with_model: Path, run: Run, tmp_path: Path, content: str, words: str) -> None:
     dataset = tmp_path / "set.jsonl"
@@ -149,10 +167,18 @@ def test_accuracy_bad_dataset(build_with_model: Path, run: Run, tmp_path: Path, 
     assert words in err
 
 
-def test_accuracy_missing_dataset(build_with_model: Path, run: Run) -> None:
+def test_accuracy_missing_dataset(build_with_model: Path, run: Run, tmp_path: Path) -> None:
     code, _, err = run("accuracy", str(build_with_model), "nowhere.jsonl")
     assert code == 1
     assert "no such file" in err
+    assert "this is a folder" in run("accuracy", str(build_with_model), str(tmp_path))[2]
+
+
+def test_load_pairs_of_other_editors(tmp_path: Path) -> None:
+    """A mark before the text, line ends of Windows, a line separator that JSON allows in a text."""
+    dataset = tmp_path / "set.jsonl"
+    dataset.write_bytes('\ufeff{"prompt": "a\u2028b", "completion": "c"}\r\n\r\n'.encode())
+    assert load_pairs(dataset) == [("a\u2028b", "c")]
 
 
 def test_flash_dry_run_prints_the_command(build: Path, run: Run) -> None:
@@ -170,6 +196,8 @@ def test_validate_keeps_reports_when_it_fails_early(build: Path, run: Run, tmp_p
     code, _, err = run("validate", str(build), "--junit", str(junit), "--html", str(taken))
     assert code == 1
     assert f"at: {taken}" in err
+    code, _, err = run("validate", str(build), "--junit", str(junit), "--html", str(junit))
+    assert (code, "two reports into one file" in err) == (2, True)
     assert run("validate", str(tmp_path), "--junit", str(junit), "--html", str(html))[0] == 1  # no build there
     assert run("validate", str(build), "--html", str(html))[0] == 1  # its model is not there
     assert {file.read_text() for file in (junit, html)} == {"of the last run"}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -124,7 +125,7 @@ class ResultsFile:
         complete = data[: data.rfind(b"\n") + 1]
         try:
             header, *records = (json.loads(line) for line in complete.splitlines())
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._foreign() from None
         for key, value in self._header.items():
             if not isinstance(header, dict) or header.get(key) != value:
@@ -135,8 +136,8 @@ class ResultsFile:
                     try_="--fresh starts over, --results FILE keeps both",
                 )
         try:
-            self.answers = {record["line"]: Answer(**record) for record in records}
-        except (TypeError, KeyError):
+            self.answers = {answer.line: answer for answer in msgspec.convert(records, list[Answer])}
+        except msgspec.ValidationError:
             raise self._foreign() from None
         if len(complete) < len(data):
             self._file.write_bytes(complete)

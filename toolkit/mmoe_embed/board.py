@@ -12,6 +12,7 @@ import msgspec
 
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.resources import boards_dir
+from mmoe_embed.text_file import read_text
 
 SCHEMA_VERSION = 1
 
@@ -308,14 +309,14 @@ def load_board(name_or_path: str | Path) -> Board:
             near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}? " if near else ""
             raise UsageError(f"unknown board {text!r}", try_=f"{hint}boards are: {', '.join(names)}")
-    return parse_board(path.read_text(encoding="utf-8"), path)
+    return parse_board(read_text(path), path)
 
 
 def parse_board(text: str, path: Path) -> Board:
     """Check the text of a board file; `path` is for messages, and its stem must be the board's name."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         found = re.search(r"line (\d+)", str(error))
         at = f"{path}:{found[1]}" if found else str(path)
         raise ToolkitError(f"not TOML: {error}", at=at, try_="see https://toml.io/en/v1.0.0") from error

@@ -14,6 +14,7 @@ FORMAT = 1
 PROMPTS = "prompts.txt"  # requests of the model, where it has some
 UNFINISHED = ".unfinished"  # in a folder whose build is under way, or was interrupted
 RECORD = "build.json"
+_KEYS = {"board": str, "elf": str, "files": dict, "model_id": str, "build_id": str, "quantized": str}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def load_build(folder: Path) -> BuildFolder:
 
     Raises:
         ToolkitError: no finished build there.
-        MismatchError: a file is missing or was changed after the build.
+        MismatchError: a file is missing or was changed after the build, its record included.
     """
     record = read_record(folder) if folder.is_dir() else None
     if record is None:
@@ -93,6 +94,11 @@ def load_build(folder: Path) -> BuildFolder:
             at=str(folder),
             try_=f"mmoe-embed build CHECKPOINT --board BOARD -o {folder}",
         )
+    for key, kind in _KEYS.items():
+        if not isinstance(record.get(key), kind):
+            raise MismatchError(
+                f"the build's record has no {key}", at=str(folder / RECORD), try_="run the same mmoe-embed build again"
+            )
     for name, sha256 in record["files"].items():
         file = folder / name
         if not file.is_file() or file_sha256(file) != sha256:

@@ -158,7 +158,7 @@ _Settings = TypeVar("_Settings", ModelConfig, GenerationConfig)
 def _parse(text: str | bytes, kind: type[_Settings], at: str) -> _Settings:
     try:
         return msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ToolkitError(
             f"not a valid {kind.__name__}: {error}", at=at, try_="compare with examples/watch/checkpoint"
         ) from None
@@ -331,7 +331,7 @@ def parse_json(text: bytes, at: str) -> dict[str, Any]:
     """Parse a JSON object; a syntax error names the file."""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ToolkitError(f"not valid JSON: {error}", at=at, try_="write or copy the file again") from None
     if not isinstance(value, dict):
         raise ToolkitError("a JSON object is expected", at=at, try_='the file begins with "{"')

@@ -36,7 +36,7 @@ def load_hardware_map(file: Path) -> list[Device]:
         devices: list[Device] = msgspec.yaml.decode(file.read_bytes(), type=list[Device])
     except FileNotFoundError:
         raise ToolkitError("no such hardware map", at=str(file), try_="west twister --generate-hardware-map") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ToolkitError(
             f"no hardware map: {error}", at=str(file), try_="a list with platform, serial, ..."
         ) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.client import BoardClient
+from mmoe_embed.text_file import read_text
 
 
 def stream_answer(client: BoardClient, request: str, sampling: Sampling | None = None) -> Iterator[str]:
@@ -37,7 +38,7 @@ def load_requests(file: Path) -> list[str]:
     """
     if file.suffix == ".jsonl":
         return [prompt for prompt, _ in load_pairs(file)]
-    requests = [line.strip() for line in _read(file).splitlines() if line.strip()]
+    requests = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     if not requests:
         raise ToolkitError("no requests in the file", at=str(file), try_="one request a line")
     return requests
@@ -50,31 +51,20 @@ def load_pairs(file: Path) -> list[tuple[str, str]]:
         ToolkitError: no such file, nothing in it, or a line that is not as it should be.
     """
     pairs = []
-    for number, line in enumerate(_read(file).splitlines(), start=1):
+    for number, line in enumerate(read_text(file).split("\n"), start=1):  # JSON text may hold other line separators
         if not line.strip():
             continue
         try:
             record = json.loads(line)
             pair = (record["prompt"], record["completion"])
-        except (ValueError, KeyError, TypeError):
-            pair = (None, None)
-        if not all(isinstance(part, str) for part in pair):
+            "".join(pair).encode()  # both are text, and all of it has UTF-8
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ToolkitError(
                 'a line of a data set is {"prompt": "...", "completion": "..."}',
                 at=f"{file}:{number}",
                 try_=f"found {line[:60]!r}",
-            )
+            ) from None
         pairs.append(pair)
     if not pairs:
         raise ToolkitError("the data set is empty", at=str(file))
     return pairs
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ToolkitError("there is no such file", at=str(file)) from None
-    except UnicodeDecodeError as error:
-        found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
-        raise ToolkitError(f"not UTF-8 text: {found}", at=str(file)) from None

@@ -69,11 +69,12 @@ class BoardUnderTest:
 
     def validate(self, steps: int = 200) -> "Report":
         """Compare every logit of random prompts with the golden; `.ok` when all bits are right."""
-        from mmoe_embed.validate import draw_prompts, validate_board
+        from mmoe_embed.validate import draw_prompts
+        from mmoe_embed.validate_build import validate_build
 
         identity = self.client.identify()
         prompts = draw_prompts(vocab_size=self.golden.input_count, context=identity.context, steps=steps)
-        return validate_board(self.client, self.golden, prompts, plan=self.build.plan)
+        return validate_build(self.client, self.build, self.golden, prompts)
 
 
 @contextlib.contextmanager

@@ -25,12 +25,12 @@ def write_whole(file: Path, content: bytes | Iterable[bytes | memoryview]) -> No
         OSError: it names the file.
     """
     pieces = [content] if isinstance(content, bytes) else content
-    if _is_special(file):
-        with file.open("wb") as stream:
-            stream.writelines(pieces)
-        return
     partial = partial_file(file)
     try:
+        if _is_special(file):
+            with file.open("wb") as stream:
+                stream.writelines(pieces)
+            return
         file.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
             stream.writelines(pieces)

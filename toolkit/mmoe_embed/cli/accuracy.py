@@ -16,6 +16,7 @@ from mmoe_embed.errors import UsageError
 from mmoe_embed.golden_board import GoldenBoard, load_golden
 
 _WRONG_SHOWN = 5
+_CHARACTERS_SHOWN = 80
 _SECONDS_BETWEEN_LINES = {True: 0.5, False: 20.0}  # a terminal shows one line that changes, a log gets few
 
 
@@ -131,8 +132,12 @@ def _render(accuracy: Accuracy, file: Path) -> str:
         lines.append(f"not in the perplexity: {len(unscored)} lines that do not fit the board's context")
     wrong = [answer for answer in accuracy.answers if not answer.correct]
     for answer in wrong[:_WRONG_SHOWN]:
-        said = answer.error or repr(answer.answer)
-        lines.append(f"  {answer.prompt!r} -> {said}, expected {answer.expected!r}")
+        said = answer.error or _shorten(answer.answer)
+        lines.append(f"  {_shorten(answer.prompt)} -> {said}, expected {_shorten(answer.expected)}")
     if len(wrong) > _WRONG_SHOWN:
         lines.append(f"  and {len(wrong) - _WRONG_SHOWN} more")
     return "\n".join([*lines, f"every answer: {file}"])
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]}...")

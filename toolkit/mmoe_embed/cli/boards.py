@@ -13,6 +13,7 @@ from mmoe_embed.devicetree import compare_memories, describe_board, read_devicet
 from mmoe_embed.emit.writer import write_files
 from mmoe_embed.errors import UsageError
 from mmoe_embed.packs import read_pack_device
+from mmoe_embed.text_file import read_text
 
 _core_option = click.option("--core", metavar="PNAME", help="Which processor of a device that has several.")
 
@@ -109,7 +110,7 @@ def devicetree_command(dts: Path, config: Path, qemu_machine: str | None, compar
     if output.suffix != ".toml":
         raise UsageError(f"{output} does not end in .toml", try_="-o BOARD.toml")
     tree = read_devicetree(dts)
-    settings = read_settings(config.read_text())
+    settings = read_settings(read_text(config))
     text = describe_board(tree, settings, output.stem, qemu_machine)
     write_files({output.name: text.encode()}, output.parent)
     lines = []
@@ -169,7 +170,8 @@ def _render_rate(rate: ReadRate) -> str:
 def _render_storage(storage: Storage) -> str:
     if storage.base is None:
         return storage.driver
-    return f"{storage.driver} at 0x{storage.base:08x}, interrupt {storage.irq}"
+    interrupt = "" if storage.irq is None else f", interrupt {storage.irq}"
+    return f"{storage.driver} at 0x{storage.base:08x}{interrupt}"
 
 
 def _render_console(board: Board) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 
 import rich_click as click
 
-from mmoe_embed.board import list_boards
+from mmoe_embed.board import list_boards, load_board
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.options import checkpoint_argument, plan_options, plan_request, scheme_option
 from mmoe_embed.cli.output import Result, verb
+from mmoe_embed.errors import FitError
 from mmoe_embed.fit import FORMULA, Fit, fit_boards
 
 
@@ -24,11 +25,18 @@ def command(
     scheme: str,
     **options: Any,
 ) -> Result:
-    """Say of every board whether CHECKPOINT runs on it, by what margin, and what a token costs. Needs no compiler."""
+    """Say of every board whether CHECKPOINT runs on it, by what margin, and what a token costs. Needs no compiler.
+
+    Exit code 3 when it does not run on a board that --board names.
+    """
     request = plan_request(**options)
+    for board in boards:
+        load_board(board)  # one that is asked for by name must be there
     fits = fit_boards(load_checkpoint(checkpoint), list(boards) or list_boards(), scheme, request)
     data = {"boards": [dataclasses.asdict(fit) for fit in fits], "formula": list(FORMULA)}
-    return Result(data, render_fits(fits))
+    refused = [f"{fit.board}: {fit.reason}" for fit in fits if boards and not fit.fits]
+    code = FitError.exit_code if refused else 0
+    return Result(data, render_fits(fits), exit_code=code, failure="; ".join(refused))
 
 
 _COLUMNS = (
@@ -41,7 +49,7 @@ def render_fits(fits: list[Fit]) -> str:
     """A table; a board that does not fit has its reason instead."""
     rows = [_COLUMNS, *(_cells(fit) for fit in fits if fit.fits)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    widths[0] = max(len(fit.board) for fit in fits)
+    widths[0] = max(len(_COLUMNS[0]), *(len(fit.board) for fit in fits))
     lines = [_line(_COLUMNS, widths)]
     for fit in fits:
         cells = _cells(fit) if fit.fits else (fit.board, "no", fit.reason)

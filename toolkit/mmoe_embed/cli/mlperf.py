@@ -1,5 +1,6 @@
 """`mmoe-embed mlperf`: files with which the reference runner of MLPerf Tiny drives a board."""
 
+import shlex
 from pathlib import Path
 
 import rich_click as click
@@ -39,7 +40,7 @@ def command(
     write_runner_files(
         output, folder.model_id, tasks, len(candidates), baud=baud, usb=usb, iterations=iterations, warm_up=warm_up
     )
-    where = output.resolve()
+    where = shlex.quote(str(output.resolve()))
     commands = [
         f"python main.py -m {mode[0]} -d {where}/devices.yaml -t {where}/tests_{mode}.yaml -s {where}/datasets"
         for mode in ("accuracy", "performance")

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -16,12 +17,27 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mmoe_embed import __version__
-from mmoe_embed.errors import ToolkitError
+from mmoe_embed.errors import ToolkitError, UsageError
+from mmoe_embed.whole_file import check_writable
 
 ENVELOPE_VERSION = 1
 
 # Progress and messages; stdout carries results only.
 console = Console(stderr=True, highlight=False)
+
+
+def check_reports(*files: Path | None) -> None:
+    """Before the work: each can be written, and none over another.
+
+    Raises:
+        UsageError: two of them are the same file.
+        OSError: one cannot be written; it names the file.
+    """
+    named = [file for file in files if file is not None]
+    for number, file in enumerate(named):
+        check_writable(file)
+        if not file.is_char_device() and file.resolve() in (other.resolve() for other in named[:number]):
+            raise UsageError("two reports into one file", at=str(file), try_="a file for each")
 
 
 def progress_bar() -> Progress:
@@ -54,11 +70,12 @@ def count_up(what: str) -> Iterator[CountingBar]:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a verb returns: `data` for machines, `text` for people; `exit_code` when a check failed."""
+    """What a verb returns: `data` for machines, `text` for people; when a check failed `exit_code`, and which one."""
 
     data: dict[str, Any]
     text: str = ""
     exit_code: int = 0
+    failure: str = ""
 
 
 def _print_envelope(verb: str, exit_code: int, data: dict[str, Any], error: dict[str, str] | None) -> None:
@@ -111,7 +128,7 @@ def _json_option() -> click.Option:
 def _print_result(ctx: click.Context, result: Result) -> int:
     if ctx.meta.get("mmoe_embed.json"):
         verb = ctx.command_path.removeprefix("mmoe-embed ")
-        said = result.text.splitlines()[0] if result.text else "a check failed, see data"
+        said = result.failure or (result.text.splitlines()[0] if result.text else "a check failed, see data")
         failure = {"message": said, "at": "", "try": ""} if result.exit_code else None
         _print_envelope(verb, result.exit_code, result.data, failure)
     elif result.text:
@@ -157,7 +174,8 @@ def report_failure(error: BaseException, verb: str, *, as_json: bool) -> int:
         return 1
     elif isinstance(error, OSError):
         message, at, code = error.strerror or str(error), str(error.filename or ""), 1
-        try_ = "check that the folder exists, can be written and has room"
+        is_folder = isinstance(error, IsADirectoryError)
+        try_ = "name a file in it" if is_folder else "check that the folder exists, can be written and has room"
     else:
         message, code, is_bug = f"{type(error).__name__}: {error}", 1, True
         try_ = "this is a bug of mmoe-embed: please report it with the traceback below"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -111,7 +112,8 @@ def _plan_pyocd(board: Board, elf: Path, request: ProbeRequest) -> Flashing:
     options += ["--uid", request.probe] if request.probe else []
     options += ["--frequency", str(pyocd.frequency_hz)] if pyocd.frequency_hz else []
     segments = _split_image(elf)
-    compare = [f"compare 0x{address:08x} {file}" for address, (file, _) in segments.items()]
+    # the commander splits a line at spaces and at most punctuation, and each part once more
+    compare = [f"compare 0x{address:08x} {_quote(_quote(str(file)))}" for address, (file, _) in segments.items()]
     return Flashing(
         (
             Command(("pyocd", "load", *options, "--format", "elf", str(elf))),
@@ -136,9 +138,9 @@ def _plan_jlink(board: Board, elf: Path, request: ProbeRequest) -> Flashing:
     jlink = board.runner.jlink
     assert jlink
     segments = _split_image(elf)
-    verify = [f"verifybin {file}, 0x{address:08x}" for address, (file, _) in segments.items()]
+    verify = [f"verifybin {_quote(str(file))}, 0x{address:08x}" for address, (file, _) in segments.items()]
     script = elf.with_name("flash.jlink")
-    lines = ["r", f"loadfile {elf}", *verify, "r", "g", "qc"]
+    lines = ["r", f"loadfile {_quote(str(elf))}", *verify, "r", "g", "qc"]
     options = ["-NoGui", "1", "-ExitOnError", "1", "-AutoConnect", "1", "-Device", jlink.device]
     options += ["-If", jlink.interface.upper(), "-Speed", str(jlink.speed_khz)]
     options += ["-SelectEmuBySN", request.probe] if request.probe else []
@@ -160,6 +162,14 @@ def _plan_west(board: Board, elf: Path, request: ProbeRequest) -> Flashing:
     options += ["--runner", west.runner] if west.runner else []
     options += ["--dev-id", request.probe] if request.probe else []
     return Flashing((Command(("west", "flash", *options)),))
+
+
+def _quote(word: str) -> str:
+    """As the programs' own command languages read it; a plain path stays as it is."""
+    if re.fullmatch(r"[\w./-]+", word):
+        return word
+    escaped = word.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
 
 
 def _split_image(elf: Path) -> dict[int, tuple[Path, bytes]]:
@@ -205,7 +215,7 @@ def _run(command: Command) -> DeviceError | None:
     program = find_program(name)
     if program is None:
         raise ToolchainError(f"{name} is not installed", try_=_INSTALL.get(name, ""))
-    at = " ".join(command.argv)
+    at = shlex.join(command.argv)
     try:
         done = subprocess.run(
             [program, *arguments],
@@ -219,17 +229,12 @@ def _run(command: Command) -> DeviceError | None:
     except subprocess.TimeoutExpired as error:
         return DeviceError(f"{name} did not end within {error.timeout:g} s", at=at)
     said = f"{done.stdout}\n{done.stderr}"
+    last = " | ".join(line.strip() for line in said.splitlines() if line.strip())[-400:] or "no message"
     if done.returncode:
-        last = " | ".join(line.strip() for line in said.splitlines() if line.strip())[-400:]
-        return DeviceError(
-            f"{name} failed with exit code {done.returncode}: {last or 'no message'}",
-            at=at,
-            try_=_suggest(name, said),
-        )
+        return DeviceError(f"{name} failed with exit code {done.returncode}: {last}", at=at, try_=_suggest(name, said))
     if command.must_say not in said:
-        last = " | ".join(line.strip() for line in said.splitlines() if line.strip())[-400:]
         return DeviceError(
-            f"{name} did not say that the image was verified ({command.must_say!r}): {last or 'no message'}",
+            f"{name} did not say that the image was verified ({command.must_say!r}): {last}",
             at=at,
             try_="flash again; a board that keeps failing has a worn flash or another chip than the board file says",
         )
