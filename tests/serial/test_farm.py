@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import pytest
 from fake_board import listen_silently
 
 from mmoe_embed.board import load_board
-from mmoe_embed.build_folder import BuildFolder
+from mmoe_embed.build_folder import PROMPTS, BuildFolder
 from mmoe_embed.cli import main
 from mmoe_embed.errors import DeviceError, ToolchainError
+from mmoe_embed.farm.jobs import Farm, Job
 from mmoe_embed.farm.lab import Lab, NoPlaceError
 from mmoe_embed.runners import start_board
 from mmoe_embed.runners.process import find_free_port
@@ -113,10 +115,14 @@ def test_runs_in_parallel_elsewhere_than_on_the_dead_board_and_one_report(
     junit, html = tmp_path / "all.xml", tmp_path / "all.html"
     arguments = ["--coordinator", coordinator, "--runs", "6", "--steps", "6", "--parallel", "5"]
     arguments += ["--junit", str(junit), "--html", str(html)]
-    code, out, err = _run(capsys, str(m55_build.path), *arguments, "--tag", "site=here", "--json")
+    build = Path(shutil.copytree(m55_build.path, tmp_path / "build"))
+    (build / PROMPTS).write_text("wake me at ten\ncall mum\n")
+    code, out, err = _run(capsys, str(build), *arguments, "--tag", "site=here", "--json")
     data = json.loads(out)["data"]
     assert code == 0, out + err
     assert (data["runs"], data["ok"]) == (6, 6)
+    for outcome in data["outcomes"]:  # as much as `validate` checks
+        assert {"tokenizer", "answers"} <= {check["name"] for check in outcome["report"]["checks"]}
     places = [outcome["place"] for outcome in data["outcomes"]]
     assert set(places) <= {f"board{index}" for index in range(BOARDS)}
     assert len(set(places)) >= 2
@@ -164,11 +170,29 @@ def test_no_board_with_the_tag(
     assert ElementTree.parse(junit).getroot()[0].attrib["errors"] == "1"
 
 
+@pytest.mark.arm
+@pytest.mark.qemu
+def test_interrupted_runs_end_soon_and_give_their_boards_back(coordinator: str, m55_build: BuildFolder) -> None:
+    def interrupt(_: object) -> None:
+        time.sleep(3)  # the others have their boards by now
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    jobs = [Job(Path("nowhere"), 0), Job(m55_build.path, 1), Job(m55_build.path, 2)]
+    with Lab(coordinator, str(FARM / "python")) as lab, pytest.raises(KeyboardInterrupt):
+        Farm(lab, {"site": "here"}, steps=100_000, patience_s=60).run(jobs, parallel=3, on_outcome=interrupt)
+    assert time.monotonic() - began < 60  # hours otherwise
+    with Lab(coordinator, str(FARM / "python")) as lab:
+        assert len({lab.acquire(TAGS, patience_s=60).name for _ in range(BOARDS + 1)}) == BOARDS + 1
+
+
 def test_wrong_environment_and_no_coordinator() -> None:
     with pytest.raises(ToolchainError, match="no labgrid"):
         Lab("127.0.0.1:1", sys.executable)
     with pytest.raises(ToolchainError, match="cannot run /nowhere"):
         Lab("127.0.0.1:1", "/nowhere/python")
+    with pytest.raises(ToolchainError, match="no Python"):
+        Lab("127.0.0.1:1", "/bin/echo")
     if (FARM / "python").exists():
         with pytest.raises(DeviceError, match="coordinator"):
             Lab("127.0.0.1:1", str(FARM / "python"))

@@ -6,14 +6,14 @@ from pathlib import Path
 import rich_click as click
 
 from mmoe_embed.build_folder import load_build
-from mmoe_embed.cli.output import Result, console, verb
+from mmoe_embed.cli.output import Result, check_reports, console, verb
 from mmoe_embed.errors import MismatchError, UsageError
 from mmoe_embed.farm.jobs import Farm, Job, Outcome
 from mmoe_embed.farm.lab import Lab, NoPlaceError
 from mmoe_embed.junit import make_suite, write_suites
 from mmoe_embed.report.farm import render_farm_page
 from mmoe_embed.validate import DEFAULT_STEPS
-from mmoe_embed.whole_file import check_writable, write_whole
+from mmoe_embed.whole_file import write_whole
 
 
 @click.group("farm")
@@ -46,8 +46,7 @@ def run(
 ) -> Result:
     """Validate BUILDS on the boards of a farm that run them: by tag, in parallel, elsewhere when one is dead."""
     folders = [load_build(build) for build in builds]
-    for file in filter(None, (junit, html)):
-        check_writable(file)
+    check_reports(junit, html)
     began = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     wanted = dict(_split_tag(tag) for tag in tags)
     jobs = [Job(build, number) for build in builds for number in range(runs)]
@@ -89,7 +88,7 @@ def _describe(outcome: Outcome) -> str:
 
 
 def _tell(outcome: Outcome) -> None:
-    console.print(_describe(outcome), markup=False)
+    console.print(_describe(outcome), markup=False, soft_wrap=True)
 
 
 def _render(outcomes: list[Outcome], good: int) -> str:

@@ -11,11 +11,12 @@ from mmoe_embed.build_folder import load_build
 from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
 from mmoe_embed.farm.lab import Lab, NoPlaceError
 from mmoe_embed.golden_board import load_golden
-from mmoe_embed.graph import build_graph
 from mmoe_embed.runners import connect_board
-from mmoe_embed.validate import Report, draw_prompts, validate_board
+from mmoe_embed.validate import Report
+from mmoe_embed.validate_build import choose_prompts, own_requests, validate_build
 
 MOST_BOARDS = 4  # that one job tries
+_REQUESTS = 3  # of the build's own in each run; the rest are random and differ from run to run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Farm:
             jobs: what to do.
             parallel: at most so many at a time.
             on_outcome: called as each ends, from its thread.
+
+        Interrupted, it ends what runs at the next step of each.
         """
 
         def work(job: Job) -> Outcome:
@@ -99,7 +102,11 @@ class Farm:
             return outcome
 
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
-            return list(pool.map(work, jobs))
+            try:
+                return list(pool.map(work, jobs))
+            except BaseException:  # Ctrl-C: the pool waits for what runs, so that has to end soon
+                self.lab.stop()
+                raise
 
     def _run_job(self, job: Job) -> Outcome:
         given_up: list[Attempt] = []
@@ -123,10 +130,6 @@ class Farm:
     def _validate(self, job: Job, url: str) -> Report:
         build = load_build(job.build)
         golden = load_golden(build)
+        prompts = choose_prompts(golden, own_requests(build)[:_REQUESTS], self.steps, job.run)
         with connect_board(load_board(build.board), build, port=url) as client:
-            identity = client.identify()
-            prompts = draw_prompts(
-                vocab_size=golden.input_count, context=identity.context, steps=self.steps, seed=job.run
-            )
-            names = [op.name for op in build_graph(golden.config).ops]
-            return validate_board(client, golden, prompts, plan=build.plan, op_names=names)
+            return validate_build(client, build, golden, prompts, on_step=self.lab.check_open)

@@ -15,6 +15,7 @@ from mmoe_embed.errors import DeviceError, ToolchainError, ToolkitError
 _AGENT = Path(__file__).with_name("agent.py")
 _POLL_S = 0.2
 _ANSWER_S = 30.0
+_ENVIRONMENT = "python3 -m venv farm && farm/bin/pip install labgrid, then --labgrid-python farm/bin/python"
 
 
 class NoPlaceError(DeviceError):
@@ -46,6 +47,7 @@ class Lab:
         """
         self._address = address
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         try:
             self._agent = subprocess.Popen(
                 [python, str(_AGENT), address],
@@ -53,6 +55,7 @@ class Lab:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                start_new_session=True,  # Ctrl-C is ours: it gives the places back when we are done with them
             )
         except OSError as error:
             raise ToolchainError(f"cannot run {python}: {error.strerror}", try_="--labgrid-python PATH") from None
@@ -69,6 +72,19 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def stop(self) -> None:
+        """End every wait for a place, and every run at its next `check_open`."""
+        self._stopped.set()
+
+    def check_open(self) -> None:
+        """Go on only where nobody has stopped the session.
+
+        Raises:
+            DeviceError: somebody has.
+        """
+        if self._stopped.is_set():
+            raise DeviceError("the labgrid session was stopped", at=self._address)
 
     def close(self) -> None:
         """Give everything back and end the session."""
@@ -87,13 +103,21 @@ class Lab:
         """Wait for a place that has all these tags, and take it.
 
         Raises:
-            NoPlaceError: none came free in time.
+            NoPlaceError: the coordinator has none, or none came free in time.
             DeviceError: the place has no serial port, or the coordinator fails.
         """
+        fitting = self._list_places(tags)
+        if not fitting:
+            raise NoPlaceError(
+                f"no place with {_describe(tags)} at this coordinator",
+                at=self._address,
+                try_=f"labgrid-client -p PLACE set-tags {' '.join(f'{k}={v}' for k, v in tags.items())}",
+            )
         token = str(self._ask(do="reserve", tags=dict(tags))["token"])
         end = time.monotonic() + patience_s
         try:
             while True:
+                self.check_open()
                 state = self._ask(do="poll", token=token)
                 if state["place"]:
                     break
@@ -101,7 +125,7 @@ class Lab:
                     raise NoPlaceError(
                         f"no place with {_describe(tags)} came free in {patience_s:g} s",
                         at=self._address,
-                        try_=self._suggest(tags),
+                        try_=f"places with these tags: {', '.join(fitting)}; wait for them with a longer --patience",
                     )
                 time.sleep(_POLL_S)
             name = str(state["place"])
@@ -120,12 +144,9 @@ class Lab:
         self._ask(do="release", place=place.name)
         self._ask(do="cancel", token=place.token)
 
-    def _suggest(self, tags: Mapping[str, str]) -> str:
+    def _list_places(self, tags: Mapping[str, str]) -> list[str]:
         places: dict[str, dict[str, str]] = self._ask(do="places")["places"]
-        fitting = sorted(name for name, has in places.items() if tags.items() <= has.items())
-        if fitting:
-            return f"places with these tags: {', '.join(fitting)}; wait for them with a longer --patience"
-        return f"labgrid-client -p PLACE set-tags {' '.join(f'{k}={v}' for k, v in tags.items())}"
+        return sorted(name for name, has in places.items() if tags.items() <= has.items())
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         with self._lock:
@@ -147,10 +168,15 @@ class Lab:
                 raise ToolchainError(
                     f"the farm's environment has no labgrid: {last}",
                     at=str(self._agent.args),
-                    try_="python3 -m venv farm && farm/bin/pip install labgrid, then --labgrid-python farm/bin/python",
+                    try_=_ENVIRONMENT,
                 )
             raise DeviceError(f"the labgrid session ended: {last}", at=self._address)
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            reply: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise ToolchainError(
+                f"this is no Python: it said {line.strip()[:60]!r}", at=str(self._agent.args), try_=_ENVIRONMENT
+            ) from None
         if error := reply.get("error"):
             raise DeviceError(f"labgrid: {error}", at=self._address, try_="labgrid-coordinator, labgrid-exporter")
         return reply
