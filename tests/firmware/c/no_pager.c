@@ -33,8 +33,12 @@ void mmoe_pager_want_later(const uint16_t *expert, uint32_t count) {
     (void)count;
 }
 
+const uint8_t *mmoe_pager_ready(uint16_t expert) {
+    return image + ((const uint32_t *)(const void *)(image + HEADER_BYTES))[ENTRY_WORDS * expert];
+}
+
 mmoe_status mmoe_pager_take(uint16_t expert, uint32_t bytes, const uint8_t **page) {
     (void)bytes;
-    *page = image + ((const uint32_t *)(const void *)(image + HEADER_BYTES))[ENTRY_WORDS * expert];
+    *page = mmoe_pager_ready(expert);
     return MMOE_OK;
 }
