@@ -154,13 +154,18 @@ def test_2_a_pack_is_unzipped_and_a_folder_searched(pack: Path, pdsc: Path) -> N
         ("<package/>", "describes no device"),
         (PDSC.replace('size="0x20000"', 'size="large"'), "'large' is not a number"),
         (PDSC.replace('start="0x20000000" size="0x20000"', 'start="0x20000000"'), "no start or no size"),
+        (PDSC.replace('start="0x20000000"', 'start="-5"'), "'IRAM1' at -0x5 of 131072 B"),
+        (PDSC.replace('size="0x20000"', 'size="0xF0000000"'), "no address space"),
+        ("<package><devices>" + "<family>" * 3000 + "</family>" * 3000 + "</devices></package>", "describes no device"),
     ],
+    ids=range(10),
 )
 def test_3_malformed_xml_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.pdsc"
     path.write_text(text)
-    with pytest.raises(ToolkitError, match=message):
+    with pytest.raises(ToolkitError, match=message) as caught:
         read_pack_device(path, "STM32F407VG")
+    assert "bad.pdsc" in caught.value.at
 
 
 @pytest.fixture
@@ -277,6 +282,10 @@ def test_read_pack_device_of_a_flipped_archive(tmp_path: Path, pack: Path) -> No
 
 
 def test_read_pack_device_never_leaves_the_pack(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "slip.pack", "w") as archive:
+        archive.writestr("../../slip.pdsc", PDSC)
+    assert read_pack_device(tmp_path / "slip.pack", "M55").core == "Cortex-M55"
+    assert not (tmp_path.parent / "slip.pdsc").exists()
     (tmp_path / "inner").mkdir()
     (tmp_path / "secret.FLM").write_bytes(build_flm(flash_device()))
     path = tmp_path / "inner" / "x.pdsc"

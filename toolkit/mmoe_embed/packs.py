@@ -81,7 +81,7 @@ def read_pack_device(path: Path, name: str, core: str | None = None) -> PackDevi
         ToolkitError: the pack cannot be read.
     """
     with _unpack(path) as description:
-        root = _parse(description)
+        root = _parse(description, path)
         pack = f"{root.findtext('vendor', '?')}.{root.findtext('name', '?')}"
         devices = dict(_list_devices(root))
         key, remarks = _match(name, devices, path)
@@ -125,27 +125,26 @@ def _unpack(path: Path) -> Iterator[Path]:
             names = [n for n in archive.namelist() if n.lower().endswith(".pdsc")]
             if len(names) != 1:
                 raise ToolkitError(f"{len(names)} .pdsc files in this pack, one is needed", at=str(path))
-            top = names[0].rpartition("/")[0]
             wanted = [n for n in archive.namelist() if n.lower().endswith((".pdsc", ".flm"))]
             try:
-                for name in wanted:
-                    archive.extract(name, folder)  # zipfile keeps names inside the folder
+                places = {name: archive.extract(name, folder) for name in wanted}  # each inside the folder
             except (zipfile.BadZipFile, OSError, EOFError) as error:
                 raise ToolkitError(f"the pack is damaged: {error}", at=str(path)) from None
-            yield Path(folder) / top / Path(names[0]).name
+            yield Path(places[names[0]])
     elif path.suffix.lower() == ".pack":
         raise ToolkitError("not a pack: a .pack is a zip archive", at=str(path), try_="download it again")
     else:
         yield path
 
 
-def _parse(description: Path) -> ET.Element:
+def _parse(description: Path, path: Path) -> ET.Element:
+    """The root; `path` is what the user gave, for messages."""
     try:
         root = ET.parse(description).getroot()
     except (ET.ParseError, UnicodeDecodeError, ValueError) as error:
-        raise ToolkitError(f"not a pack description: {error}", at=str(description)) from None
+        raise ToolkitError(f"not a pack description: {error}", at=str(path)) from None
     if root.tag != "package":
-        raise ToolkitError(f"not a pack description: its root is <{root.tag}>, not <package>", at=str(description))
+        raise ToolkitError(f"not a pack description: its root is <{root.tag}>, not <package>", at=str(path))
     return root
 
 
@@ -158,7 +157,7 @@ _Chain = tuple[ET.Element, ...]  # family, subfamily, device, variant
 def _list_devices(root: ET.Element) -> Iterator[tuple[str, _Chain]]:
     def walk(element: ET.Element, chain: _Chain) -> Iterator[tuple[str, _Chain]]:
         chain = (*chain, element)
-        inner = [child for child in element if child.tag in _LEVELS]
+        inner = [child for child in element if child.tag in _LEVELS] if len(chain) < len(_LEVELS) else []
         name = element.get("Dvariant") or element.get("Dname")
         if name and not any(child.tag == "variant" for child in inner):
             yield name, chain
@@ -217,10 +216,13 @@ def _list_memories(chain: _Chain, pname: str | None, path: Path) -> tuple[PackMe
             access = memory.get("access") or _ACCESS_OF_ID.get((memory.get("id") or "")[:4], "rw")
             if memory.get("start") is None or memory.get("size") is None:
                 raise ToolkitError(f"memory {name!r} has no start or no size", at=str(path))
+            start, size = _number(memory.get("start", ""), path), _number(memory.get("size", ""), path)
+            if start < 0 or size < 0 or start + size > 1 << 32:
+                raise ToolkitError(f"memory {name!r} at {start:#x} of {size} B lies in no address space", at=str(path))
             found[name] = PackMemory(
                 name,
-                _number(memory.get("start", ""), path),
-                _number(memory.get("size", ""), path),
+                start,
+                size,
                 "".join(letter for letter in "rwx" if letter in access),
                 memory.get("startup") in ("1", "true"),
                 memory.get("default") not in ("0", "false"),
