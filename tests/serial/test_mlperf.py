@@ -130,7 +130,11 @@ def test_devices_file_has_the_adapter_of_the_port(
 
 @pytest.mark.parametrize(
     ("pairs", "words"),
-    [([("a", "alarm"), ("b", "alarm")], "1 different"), ([("x" * 600, "alarm"), ("b", "call")], "605 B.*512 B")],
+    [
+        ([("a", "alarm"), ("b", "alarm")], "1 different"),
+        ([("x" * 600, "alarm"), ("b", "call")], "605 B.*512 B"),
+        ([("w " * 60, "alarm"), ("b", "call")], "the context is 48"),
+    ],
 )
 def test_make_tasks_of_no_classification(host_build: BuildFolder, pairs: Any, words: str) -> None:
     with pytest.raises(ToolkitError, match=words):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.prompt import describe_long_prompt
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.tokens import Tokens
 
@@ -39,7 +40,7 @@ def make_tasks(model: Quantized, pairs: Sequence[tuple[str, str]]) -> tuple[list
         (candidates, tasks): the first tokens of all completions, and a task a pair.
 
     Raises:
-        ToolkitError: fewer than two kinds of answer, or more than 255; or an input over 512 bytes.
+        ToolkitError: fewer than two kinds of answer, or more than 255; an input over 512 bytes, or over the context.
     """
     tokens = Tokens(model.tokenizer)
     first = [(tokens.encode(completion) or [model.generation.stop_token])[0] for _, completion in pairs]
@@ -49,6 +50,8 @@ def make_tasks(model: Quantized, pairs: Sequence[tuple[str, str]]) -> tuple[list
             f"the answers begin with {len(candidates)} different tokens; a classification has 2 to 255",
             try_="another data set, or another --limit",
         )
+    context = model.config.max_position_embeddings
+    framing = len(model.generation.prefix_tokens) + len(model.generation.suffix_tokens)
     tasks = []
     for number, ((prompt, _), token) in enumerate(zip(pairs, first, strict=True)):
         data = encode_input(prompt, candidates)
@@ -59,6 +62,9 @@ def make_tasks(model: Quantized, pairs: Sequence[tuple[str, str]]) -> tuple[list
                 at=f"{prompt[:60]!r}, {len(candidates)} candidates",
                 try_="shorter prompts, or fewer kinds of answer",
             )
+        count = framing + len(tokens.encode(prompt))
+        if count > context:  # the board would refuse it, and the runner stop without a word of why
+            raise describe_long_prompt(count, context, prompt)
         tasks.append(Task(f"{number:05d}.bin", data, candidates.index(token)))
     return candidates, tasks
 
