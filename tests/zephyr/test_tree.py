@@ -181,7 +181,7 @@ def hardware_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     file = tmp_path / "map.yaml"
     file.write_text(
         f"- connected: true\n  id: '0001'\n  platform: mps2/an385\n  product: QEMU\n  runner: misc-flasher\n"
-        f"  serial: {ours}\n  baud: 115200\n"
+        f"  serial: {ours}\n  baud: 115200\n  flash_timeout: 300\n"  # 60 s else; this machine may have other work
     )
     command = ["socat", "-d", "-d", *(f"pty,raw,echo=0,link={end}" for end in (ours, theirs))]
     with start_process(command, re.compile("starting data transfer loop"), what="socat"):
