@@ -63,12 +63,19 @@ typedef enum {
     MMOE_PLACE_IN_PLACE = 2, /* where it lies in mapped storage */
 } mmoe_place;
 
+/* A token in tables: 16 bits, or 32 where the vocabulary needs them (MMOE_WIDE_TOKENS, for every file) */
+#ifdef MMOE_WIDE_TOKENS
+typedef uint32_t mmoe_token;
+#else
+typedef uint16_t mmoe_token;
+#endif
+
 /* Tokenizer tables (SPEC.md 4). Merges are sorted by (left, right); a merge's rank is its index in rank order. */
-typedef struct { uint16_t left, right, result, rank; } mmoe_merge;
+typedef struct { mmoe_token left, right, result, rank; } mmoe_merge;
 typedef struct {
     uint32_t vocab_size;
     uint32_t merge_count;
-    const uint16_t *byte_token;    /* (256): the token of one byte */
+    const mmoe_token *byte_token;  /* (256): the token of one byte */
     const mmoe_merge *merges;      /* (merge_count) */
     const uint32_t *text_offset;   /* (vocab_size + 1) into text; special tokens are empty */
     const uint8_t *text;
@@ -99,7 +106,7 @@ typedef struct {
     const char *const *op_names;
     mmoe_status (*pass)(mmoe_runtime *rt);
     const mmoe_tokenizer *tokenizer;
-    const uint16_t *prefix_tokens, *suffix_tokens;
+    const mmoe_token *prefix_tokens, *suffix_tokens;
     uint16_t prefix_count, suffix_count;
     uint32_t stop_token;
     uint16_t max_new_tokens;

@@ -8,6 +8,14 @@
 
 #define MMOE_MAX_TOP_K 16
 
+#ifdef MMOE_THREADS
+/* Products go through the port, which may split their rows between threads: mmoe_matvec and mmoe_matmul, bit for bit. */
+void mmoe_port_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y);
+void mmoe_port_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
+#define mmoe_matvec mmoe_port_matvec
+#define mmoe_matmul mmoe_port_matmul
+#endif
+
 /* --- memory.c: every array whose size depends on the model ------------------------------------------------------------- */
 
 #define MMOE_NO_SLOT 0xFFFFu
@@ -173,10 +181,10 @@ mmoe_status mmoe_pager_settle(void);
 /* Length of the piece at the front of a text: up to the next space, its own first byte aside. length >= 1 */
 uint32_t mmoe_tokenizer_piece(const uint8_t *text, uint32_t length);
 /* Encodes one piece; token: room for length tokens. Returns their number. */
-uint32_t mmoe_tokenizer_encode_piece(const mmoe_tokenizer *t, const uint8_t *piece, uint32_t length, uint16_t *token);
+uint32_t mmoe_tokenizer_encode_piece(const mmoe_tokenizer *t, const uint8_t *piece, uint32_t length, mmoe_token *token);
 /* Encodes a text. Returns the number of tokens, or MMOE_E_TEXT when the room (capacity) does not do: at any moment it must
  * hold the tokens of the pieces before and the bytes of the present one. */
-int32_t mmoe_tokenizer_encode(const mmoe_tokenizer *t, const uint8_t *text, uint32_t length, uint16_t *token,
+int32_t mmoe_tokenizer_encode(const mmoe_tokenizer *t, const uint8_t *text, uint32_t length, mmoe_token *token,
                               uint32_t capacity);
 /* The bytes of a token; special tokens and unknown ones have none. */
 const uint8_t *mmoe_tokenizer_decode(const mmoe_tokenizer *t, uint32_t token, uint32_t *length);

@@ -26,7 +26,7 @@ static struct {
     uint32_t later_started, later_queued;
 } pager;
 
-static uint8_t *slot_page(uint32_t slot) { return pager.memory->slots + slot * pager.model->expert_bytes; }
+static uint8_t *slot_page(uint32_t slot) { return pager.memory->slots + (size_t)slot * pager.model->expert_bytes; }
 
 static uint32_t expert_count(void) { return (uint32_t)pager.model->layers * pager.model->experts; }
 

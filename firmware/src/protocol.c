@@ -67,7 +67,7 @@ static mmoe_status finish(mmoe_session *s) {
     return MMOE_OK;
 }
 
-static mmoe_status feed_tokens(mmoe_session *s, const uint16_t *token, uint32_t count) {
+static mmoe_status feed_tokens(mmoe_session *s, const mmoe_token *token, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         const mmoe_status status = mmoe_feed(s->rt, token[i]);
         if (status != MMOE_OK) return status;
@@ -78,8 +78,8 @@ static mmoe_status feed_tokens(mmoe_session *s, const uint16_t *token, uint32_t 
 mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t length, uint32_t *tokens) {
     const mmoe_model *model = s->rt->model;
     /* One piece of text at a time: the reply's memory is free until there is a reply. */
-    uint16_t *piece_tokens = (uint16_t *)(void *)(s->reply + 8);
-    const uint32_t capacity = (MMOE_FRAME_BODY_BYTES - 8) / 2;
+    mmoe_token *piece_tokens = (mmoe_token *)(void *)(s->reply + 8);
+    const uint32_t capacity = (MMOE_FRAME_BODY_BYTES - 8) / sizeof *piece_tokens;
     s->generating = s->ended = 0;
     s->generated = 0;
     s->sampling = s->coming;
@@ -284,10 +284,13 @@ static mmoe_status timeline(mmoe_session *s, payload in) {
 
 static mmoe_status encode(mmoe_session *s, payload in) {
     if (s->rt->model->window) return MMOE_E_UNSUPPORTED;
-    uint16_t *token = (uint16_t *)(void *)(s->reply + s->reply_length); /* behind the status, at an even place */
-    const int32_t count = mmoe_tokenizer_encode(s->rt->model->tokenizer, in.data, in.length, token, reply_left(s) / 2);
+    const uint32_t aligned = MMOE_PAD(s->reply_length, sizeof(mmoe_token)), pad = aligned - s->reply_length;
+    mmoe_token *token = (mmoe_token *)(void *)(s->reply + aligned); /* behind the status */
+    const uint32_t capacity = (reply_left(s) - pad) / sizeof *token;
+    const int32_t count = mmoe_tokenizer_encode(s->rt->model->tokenizer, in.data, in.length, token, capacity);
     if (count < 0) return (mmoe_status)count;
-    reply_room(s, 2 * (uint32_t)count); /* they lie where they are sent from */
+    const uint32_t bytes = (uint32_t)count * sizeof *token;
+    memmove(reply_room(s, bytes), token, bytes); /* where they are sent from */
     return MMOE_OK;
 }
 

@@ -10,15 +10,13 @@ uint32_t mmoe_tokenizer_piece(const uint8_t *text, uint32_t length) {
 }
 
 /* The merge of a pair, or NULL. */
-static const mmoe_merge *find_merge(const mmoe_tokenizer *t, uint16_t left, uint16_t right) {
-    const uint32_t key = (uint32_t)left << 16 | right;
+static const mmoe_merge *find_merge(const mmoe_tokenizer *t, mmoe_token left, mmoe_token right) {
     uint32_t low = 0, high = t->merge_count;
     while (low < high) {
         const uint32_t middle = (low + high) / 2;
         const mmoe_merge *m = &t->merges[middle];
-        const uint32_t found = (uint32_t)m->left << 16 | m->right;
-        if (found == key) return m;
-        if (found < key)
+        if (m->left == left && m->right == right) return m;
+        if (m->left < left || (m->left == left && m->right < right))
             low = middle + 1;
         else
             high = middle;
@@ -26,7 +24,7 @@ static const mmoe_merge *find_merge(const mmoe_tokenizer *t, uint16_t left, uint
     return NULL;
 }
 
-uint32_t mmoe_tokenizer_encode_piece(const mmoe_tokenizer *t, const uint8_t *piece, uint32_t length, uint16_t *token) {
+uint32_t mmoe_tokenizer_encode_piece(const mmoe_tokenizer *t, const uint8_t *piece, uint32_t length, mmoe_token *token) {
     for (uint32_t i = 0; i < length; i++) token[i] = t->byte_token[piece[i]];
     for (;;) {
         const mmoe_merge *best = NULL;
@@ -45,7 +43,7 @@ uint32_t mmoe_tokenizer_encode_piece(const mmoe_tokenizer *t, const uint8_t *pie
     }
 }
 
-int32_t mmoe_tokenizer_encode(const mmoe_tokenizer *t, const uint8_t *text, uint32_t length, uint16_t *token,
+int32_t mmoe_tokenizer_encode(const mmoe_tokenizer *t, const uint8_t *text, uint32_t length, mmoe_token *token,
                               uint32_t capacity) {
     uint32_t count = 0;
     while (length) {

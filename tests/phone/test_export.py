@@ -81,3 +81,56 @@ def test_microcontrollers_and_other_files_are_refused(tmp_path):
 def test_a_missing_program_is_named(tmp_path, operators):
     with pytest.raises(ToolkitError, match="no such program"):
         Session(tmp_path / "absent.pte", operators)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, operators):
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint = write_checkpoint(folder / "checkpoint", small_config(), seed=5)
+    export_program(quantize_checkpoint(load_checkpoint(checkpoint), "int4"), folder / "model.pte")
+    return folder
+
+
+@pytest.fixture
+def _built(monkeypatch, operators):
+    monkeypatch.setattr("mmoe_embed.cli.program.build_operators", lambda folder: operators)
+
+
+@pytest.mark.usefixtures("_built")
+def test_run_answers_as_the_golden_does(exported):
+    result = CliRunner().invoke(group, ["run", str(exported / "model.pte"), "call mum", "--json"])
+    assert result.exit_code == 0, result.output
+    golden = Golden(quantize_checkpoint(load_checkpoint(exported / "checkpoint"), "int4"))
+    (answer,) = json.loads(result.stdout)["data"]["answers"]
+    assert answer["answer"] == golden.generate("call mum")
+
+
+@pytest.mark.usefixtures("_built")
+def test_validate_compares_every_logit_of_the_program(exported, tmp_path):
+    arguments = ["validate", str(exported / "model.pte"), "--runtime", "executorch", "--json"]
+    right = ["--checkpoint", str(exported / "checkpoint"), "--steps", "60"]
+    result = CliRunner().invoke(group, [*arguments, *right])
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)["data"]
+    assert data["equal_logits"] == data["steps"] >= 60
+    other = write_checkpoint(tmp_path / "other", small_config(), seed=6)
+    refused = CliRunner().invoke(group, [*arguments, "--checkpoint", str(other)])
+    assert "gives in no scheme" in str(refused.exception)
+    assert "--checkpoint FOLDER" in str(CliRunner().invoke(group, arguments).exception.try_)
+
+
+@pytest.mark.usefixtures("_built")
+def test_validate_finds_a_logit_that_differs(exported, monkeypatch):
+    step = Session.step
+
+    def one_bit_off(self, token):
+        logits = step(self, token)
+        logits.view(np.uint32)[7] ^= 1
+        return logits
+
+    monkeypatch.setattr(Session, "step", one_bit_off)
+    arguments = ["validate", str(exported / "model.pte"), "--runtime", "executorch", "--json", "--steps", "1"]
+    answer = json.loads(CliRunner().invoke(group, [*arguments, "--checkpoint", str(exported / "checkpoint")]).stdout)
+    assert answer["exit_code"] == 6
+    assert answer["data"]["equal_logits"] == 0
+    assert "logit 7" in answer["data"]["first_difference"]

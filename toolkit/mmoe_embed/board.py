@@ -182,6 +182,7 @@ class HostRunner(_Table, frozen=True, kw_only=True):
 
     machine: str  # as `uname -m` says
     emulator: list[str] = []
+    args: list[str] = []  # of the program
 
 
 class PyocdRunner(_Table, frozen=True, kw_only=True):

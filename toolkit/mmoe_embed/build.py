@@ -1,6 +1,7 @@
 """The road from a checkpoint to an image: quantize, plan, emit, compile, link, check."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -29,6 +30,7 @@ from mmoe_embed.emit.writer import Emitted, emit_model, write_files
 from mmoe_embed.errors import FitError, MismatchError, UsageError
 from mmoe_embed.paging.placement import Placement
 from mmoe_embed.plan import SLOT_STATE_BYTES, BoardPlan, PlanRequest, RuntimeBytes, choose_scheme, input_bytes
+from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized, save_quantized
 from mmoe_embed.resources import hash_sources
 from mmoe_embed.stack import bound_stack
@@ -94,27 +96,33 @@ def build_firmware(request: BuildRequest, console: Console | None = None) -> Bui
 
     # The first plan guesses the runtime's own size; the linked image tells it, and the second plan is exact.
     say(f"quantize and plan for {board.name}")
-    model, plan = _plan_probe(checkpoint, board, request)
+    choose = functools.partial(
+        choose_scheme, checkpoint, board, quantize=functools.cache(functools.partial(quantize_checkpoint, checkpoint))
+    )
+    model, plan = _plan_probe(choose, board, request)
     say(f"compile with {toolchain.name}")
     _open_folder(request)
     link = _emit_and_link(request, board, toolchain, model, plan)
     objects = link.program.objects
     if is_microcontroller(board) or plan.storage == "file":
         say("plan again with the measured size of the runtime, and link")
-        link = _link_measured(request, checkpoint, board, toolchain, link)
+        link = _link_measured(request, choose, board, toolchain, link)
         if is_microcontroller(board):
             check_symbols(link.program.elf)
     drop_objects(request.output, [*objects, *link.program.objects])
     return _finish(request, asked, inputs, toolchain, link)
 
 
-def _plan_probe(checkpoint: Checkpoint, board: Board, request: BuildRequest) -> tuple[Quantized, BoardPlan]:
+_Choose = Callable[..., tuple[Quantized, BoardPlan]]  # scheme, request, runtime: choose_scheme of one checkpoint
+
+
+def _plan_probe(choose: _Choose, board: Board, request: BuildRequest) -> tuple[Quantized, BoardPlan]:
     """A plan for the first link: as few slots as will do, so that a guess that is too small does not stop the link."""
-    model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan)
-    least = min(checkpoint.config.num_experts_per_tok + 1, plan.expert_count)
+    model, plan = choose(request.scheme, request.plan)
+    least = min(model.config.num_experts_per_tok + 1, plan.expert_count)
     if is_microcontroller(board) and plan.slots > least:
         few = dataclasses.replace(request.plan, expert_slots=least, workload=None)
-        return choose_scheme(checkpoint, board, request.scheme, few)
+        return choose(request.scheme, few)
     return model, plan
 
 
@@ -137,7 +145,7 @@ def _emit_and_link(
 
 
 def _link_measured(
-    request: BuildRequest, checkpoint: Checkpoint, board: Board, toolchain: Toolchain, link: _Link
+    request: BuildRequest, choose: _Choose, board: Board, toolchain: Toolchain, link: _Link
 ) -> _Link:
     """Plan with the sizes of the image, until the image made of the plan needs no more than the plan says.
 
@@ -146,7 +154,7 @@ def _link_measured(
     """
     runtime = _measure(board, link)
     for _ in range(_LINKS):
-        model, plan = choose_scheme(checkpoint, board, request.scheme, request.plan, runtime)
+        model, plan = choose(request.scheme, request.plan, runtime)
         link = _emit_and_link(request, board, toolchain, model, plan)
         found = _measure(board, link)
         larger = [name for name in ("text", "data", "stack") if getattr(found, name) > getattr(runtime, name)]

@@ -60,6 +60,7 @@ def link_program(board: Board, plan: BoardPlan, toolchain: Toolchain, folder: Pa
         timeline=plan.timeline_events > 0,
         updates=plan.spare_pages > 0,
         retained=plan.retained,
+        wide_tokens=plan.wide_tokens,
     )
     objects.mkdir(parents=True, exist_ok=True)
     kernels = [kernels_dir() / name for name in kernel_folders(board)]

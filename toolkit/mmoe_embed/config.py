@@ -13,6 +13,7 @@ from mmoe_embed.errors import ToolkitError
 
 MAX_COLUMNS = 8192
 MAX_ROWS = 1 << 20
+MAX_NARROW_VOCABULARY = 0xFFFF  # token ids are 16 bits in the emitted tables, 32 bits in those of a larger vocabulary
 MAX_CONTEXT = 8192
 MAX_EXPERTS = 255
 MAX_TOP_K = 16

@@ -174,10 +174,8 @@ def build_image(
         model_id: what the firmware calls the model; None is the model's own.
     """
     config = model.config
-    pages = [
-        pack_expert(model, layer, expert)[0] for layer in config.routed_layers for expert in range(config.num_experts)
-    ]
-    layout = ImageLayout(len(pages), len(pages[0]), alignment, spare_pages)
+    count, (_, page) = config.expert_count, pack_expert(model, config.routed_layers[0], 0)
+    layout = ImageLayout(count, page.size_bytes, alignment, spare_pages)
     header = struct.pack(
         "<4sHHIIII32sI",
         MAGIC,
@@ -192,8 +190,9 @@ def build_image(
     )
     image = bytearray(b"\xff" * layout.size_bytes)
     image[:HEADER_BYTES] = header + struct.pack("<I", zlib.crc32(header))
-    for number, offset in zip(order or range(len(pages)), layout.pages, strict=False):
-        page = pages[number]
-        struct.pack_into("<III", image, HEADER_BYTES + ENTRY_BYTES * number, offset, len(page), zlib.crc32(page))
-        image[offset : offset + len(page)] = page
+    for number, offset in zip(order or range(count), layout.pages, strict=False):
+        layer, expert = divmod(number, config.num_experts)
+        data, _ = pack_expert(model, config.routed_layers[layer], expert)
+        struct.pack_into("<III", image, HEADER_BYTES + ENTRY_BYTES * number, offset, len(data), zlib.crc32(data))
+        image[offset : offset + len(data)] = data
     return bytes(image)

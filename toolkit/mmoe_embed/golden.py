@@ -2,10 +2,12 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmoe_embed.config import GenerationConfig
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.paging.slots import Slots
 from mmoe_embed.quantized import Matrix, Quantized
@@ -386,25 +388,59 @@ class Golden:
         Raises:
             ToolkitError: the prompt does not fit the context.
         """
-        prompt = self.prompt_tokens(text)
-        if len(prompt) > self.config.max_position_embeddings:
-            raise ToolkitError(
-                f"the prompt is {len(prompt)} tokens, the context holds {self.config.max_position_embeddings}",
-                try_="a shorter prompt",
-            )
-        if not prompt:
-            raise ToolkitError("the prompt is empty: no text, no prefix, no suffix", try_="give a text")
-        self.reset()
-        logits = self.prefill(prompt)
-        for _ in range(self.model.generation.max_new_tokens):
-            token = choose_token(logits, self.position, sampling)
-            if token == self.model.generation.stop_token:
-                return
-            yield token
-            if self.position == self.config.max_position_embeddings:
-                return
-            logits = self.step(token)
+        context = self.config.max_position_embeddings
+        return stream_tokens(self, context, self.model.generation, self.prompt_tokens(text), sampling)
 
     def generate(self, text: str, sampling: Sampling | None = None) -> str:
         """Answer to a request, as text."""
         return self.tokens.decode(list(self.stream(text, sampling)))
+
+
+class Steps(Protocol):
+    """A model that takes tokens: the golden, or a runtime on this machine."""
+
+    @property
+    def position(self) -> int:
+        """Tokens taken since the last reset."""
+
+    def reset(self) -> None:
+        """Start a new sequence."""
+
+    def prefill(self, tokens: Sequence[int]) -> Floats:
+        """Take tokens of a prompt, return the logits after the last."""
+
+    def step(self, token: int) -> Floats:
+        """Take a token, return the logits."""
+
+
+def stream_tokens(
+    model: Steps, context: int, generation: GenerationConfig, prompt: Sequence[int], sampling: Sampling | None = None
+) -> Iterator[int]:
+    """A model's answer to a prompt, token by token, from an empty context; greedy, or drawn.
+
+    Args:
+        model: what answers.
+        context: tokens that it holds.
+        generation: when the answer ends.
+        prompt: prefix and suffix included.
+        sampling: None is greedy.
+
+    Raises:
+        ToolkitError: the prompt does not fit the context.
+    """
+    if len(prompt) > context:
+        raise ToolkitError(
+            f"the prompt is {len(prompt)} tokens, the context holds {context}", try_="a shorter prompt"
+        )
+    if not prompt:
+        raise ToolkitError("the prompt is empty: no text, no prefix, no suffix", try_="give a text")
+    model.reset()
+    logits = model.prefill(prompt)
+    for _ in range(generation.max_new_tokens):
+        token = choose_token(logits, model.position, sampling)
+        if token == generation.stop_token:
+            return
+        yield token
+        if model.position == context:
+            return
+        logits = model.step(token)

@@ -19,6 +19,11 @@ class PackedMatrix:
     row_scales: bytes
 
 
+def count_blocks(columns: int, bits: int) -> int:
+    """Blocks of BLOCK_BYTES that a row takes."""
+    return -(-columns // (GROUP_COLUMNS if bits == 4 else BLOCK_BYTES))
+
+
 def pack_matrix(
     q: npt.NDArray[np.int8], scale: npt.NDArray[np.float32], group: npt.NDArray[np.uint8] | None
 ) -> PackedMatrix:
@@ -32,7 +37,7 @@ def pack_matrix(
     rows, columns = q.shape
     padded_rows = -(-rows // INTERLEAVED_ROWS) * INTERLEAVED_ROWS
     block_columns = BLOCK_BYTES if group is None else GROUP_COLUMNS
-    blocks = -(-columns // block_columns)
+    blocks = count_blocks(columns, 8 if group is None else 4)
     padded = np.zeros((padded_rows, blocks * block_columns), np.int8)
     padded[:rows, :columns] = q
     group_bytes = b""

@@ -2,14 +2,15 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import memory_planner
 from mmoe_embed.arena import ArenaSavings, arena_problem, measure_savings
 from mmoe_embed.board import RAM_USES, Board, Memory, Storage, Use
 from mmoe_embed.checkpoint import Checkpoint
-from mmoe_embed.config import ModelConfig
+from mmoe_embed.config import MAX_NARROW_VOCABULARY, ModelConfig
 from mmoe_embed.errors import FitError, UsageError
 from mmoe_embed.experts import MAX_IMAGE_BYTES, ImageLayout, expert_page
 from mmoe_embed.graph import Graph, build_graph, kv_layer_bytes
@@ -22,7 +23,7 @@ from mmoe_embed.paging.replay import RUNTIME_POLICIES
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.storage import FlashModel, check_storage_size, choose_spare_pages, choose_storage, parse_flash_model
-from mmoe_embed.weights import build_weights
+from mmoe_embed.weights import count_weights_bytes
 
 FORMAT = 1
 POLICIES = tuple(RUNTIME_POLICIES)  # the default first
@@ -129,6 +130,7 @@ class BoardPlan:
     spare_pages: int
     flash_model: FlashModel | None
     timeline_events: int
+    wide_tokens: bool  # a token takes 32 bits in tables
     retained: bool  # experts in slots outlive a reset
     mapped: bool  # the firmware finds the expert image in its address space
     page_alignment: int
@@ -173,21 +175,30 @@ def input_bytes(config: ModelConfig) -> int:
 
 
 def choose_scheme(
-    checkpoint: Checkpoint, board: Board, scheme: str, request: PlanRequest, runtime: RuntimeBytes | None = None
+    checkpoint: Checkpoint,
+    board: Board,
+    scheme: str,
+    request: PlanRequest,
+    runtime: RuntimeBytes | None = None,
+    quantize: Callable[[str], Quantized] | None = None,
 ) -> tuple[Quantized, BoardPlan]:
     """Quantize and plan; "auto" takes INT8 where it fits the board, else INT4.
+
+    Args:
+        quantize: what makes the model of a scheme; None quantizes the checkpoint.
 
     Raises:
         FitError: not even INT4 fits, or the scheme that was asked for does not.
     """
+    quantize = quantize or functools.partial(quantize_checkpoint, checkpoint)
     if scheme != "auto":
-        model = quantize_checkpoint(checkpoint, scheme)
+        model = quantize(scheme)
         return model, plan_model(model, board, request, runtime)
     try:
-        model = quantize_checkpoint(checkpoint, "int8")
+        model = quantize("int8")
         return model, plan_model(model, board, request, runtime)
     except FitError as int8:
-        model = quantize_checkpoint(checkpoint, "int4")
+        model = quantize("int4")
         try:
             plan = plan_model(model, board, request, runtime)
         except FitError as int4:
@@ -246,7 +257,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     arena = memory_planner.solve(problem)
     arena_bytes = arena.peak_bytes["arena"]
     kv_bytes = config.num_hidden_layers * kv_layer_bytes(config)
-    weights = build_weights(model)
+    weights_bytes = count_weights_bytes(model)
     smaller = f"a smaller model, {'--scheme int4, ' if model.scheme == 'int8' else ''}or a board with more flash"
     shorter = "a model with a shorter context (max_position_embeddings) or fewer heads, or a board with more SRAM"
     advice: dict[Use, str] = {
@@ -268,7 +279,7 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
     image = _lay_out_image(board, storage, count, expert_bytes, request.spare_pages)
     image_bytes = image.size_bytes if page else 0
     reads, writes = _arena_accesses(graph, arena_bytes)
-    parts = [Part("text", runtime.text), Part("rodata", len(weights.data))]
+    parts = [Part("text", runtime.text), Part("rodata", weights_bytes)]
     parts += [Part("experts", image_bytes)] if page and storage.linked else []
     parts += [
         Part("data", data_bytes, *_DATA_ACCESSES),
@@ -341,11 +352,12 @@ def _plan_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: R
         image.spare_pages,
         flash,
         request.timeline_events,
+        config.vocab_size > MAX_NARROW_VOCABULARY,
         _outlive_reset(board, regions) and choice.placement.cache_margin == 0,  # bits would depend on the reset
         mapped,
         image.alignment,
         image_bytes,
-        len(weights.data),
+        weights_bytes,
         regions,
         used,
         limit - used if limit is not None else _ram_free(board, regions),

@@ -40,6 +40,7 @@ def describe_port(
     timeline: bool = False,
     updates: bool = False,
     retained: bool = False,
+    wide_tokens: bool = False,
 ) -> Port:
     """Files and flags of a board.
 
@@ -51,6 +52,7 @@ def describe_port(
         timeline: whether the runtime records one.
         updates: whether the runtime can replace experts.
         retained: whether slots and data outlive a reset.
+        wide_tokens: whether a token takes 32 bits in tables.
 
     Raises:
         ToolchainError: the firmware has no driver for the board's console.
@@ -82,6 +84,10 @@ def describe_port(
         defines += [f"-DMMOE_FLASH_LATENCY_NS={flash.latency_ns}", f"-DMMOE_FLASH_BLOCKS={int(flash.blocking)}"]
     if retained:
         defines.append("-DMMOE_RETAINED")
+    if wide_tokens:
+        defines.append("-DMMOE_WIDE_TOKENS")
+    if target is rules["target"]["host"]:
+        defines.append("-DMMOE_THREADS")
     if timeline:
         defines.append("-DMMOE_TIMELINE")
     if board.boot_writes:

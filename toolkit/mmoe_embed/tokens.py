@@ -5,9 +5,8 @@ import json
 
 from tokenizers import Tokenizer
 
+from mmoe_embed.config import MAX_NARROW_VOCABULARY, MAX_ROWS
 from mmoe_embed.errors import ToolkitError
-
-MAX_VOCABULARY = 0xFFFF  # token ids are 16 bits in the emitted tables
 
 
 class Tokens:
@@ -73,14 +72,8 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
         vocab_size: entries of the model's embedding, at least the tokenizer's.
 
     Raises:
-        ToolkitError: the tokenizer is of another kind than SPEC.md 4, or does not cover all 256 bytes; too many tokens.
+        ToolkitError: the tokenizer is of another kind than SPEC.md 4, or does not cover all 256 bytes; too many merges.
     """
-    if vocab_size > MAX_VOCABULARY:
-        raise ToolkitError(
-            f"the vocabulary has {vocab_size} tokens, a board's have 16 bits: at most {MAX_VOCABULARY}",
-            at="config.json",
-            try_="a model with a smaller vocabulary, or mmoe-embed export for a phone",
-        )
     spec = json.loads(text)
     model = spec.get("model") or {}
     _require(model.get("type") == "BPE", "the model is not BPE")
@@ -106,7 +99,8 @@ def build_tables(text: str, vocab_size: int) -> TokenTables:
     byte_token = [0] * 256
     for letter, byte in letters.items():
         byte_token[byte] = vocabulary[letter]
-    _require(len(model["merges"]) <= 0xFFFF, f"it has {len(model['merges'])} merges, at most 65535")
+    most = MAX_NARROW_VOCABULARY if vocab_size <= MAX_NARROW_VOCABULARY else MAX_ROWS
+    _require(len(model["merges"]) <= most, f"it has {len(model['merges'])} merges, at most {most}")
     merges = []
     for rank, merge in enumerate(model["merges"]):
         left, right = merge.split(" ") if isinstance(merge, str) else merge

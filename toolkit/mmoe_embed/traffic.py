@@ -4,7 +4,7 @@ import dataclasses
 
 from mmoe_embed.board import Board
 from mmoe_embed.config import ModelConfig
-from mmoe_embed.pack import BLOCK_BYTES, GROUP_COLUMNS, INTERLEAVED_ROWS
+from mmoe_embed.pack import BLOCK_BYTES, INTERLEAVED_ROWS, count_blocks
 from mmoe_embed.quantized import float_shapes, matrix_bits, matrix_shapes
 
 
@@ -31,8 +31,7 @@ class TokenBytes:
 def matrix_bytes(rows: int, columns: int, bits: int) -> int:
     """Bytes of a packed matrix (SPEC.md 5): weights, group scales, row scales."""
     padded = -(-rows // INTERLEAVED_ROWS) * INTERLEAVED_ROWS
-    blocks = -(-columns // (GROUP_COLUMNS if bits == 4 else BLOCK_BYTES))
-    return padded * (blocks * (BLOCK_BYTES + (bits == 4)) + 4)
+    return padded * (count_blocks(columns, bits) * (BLOCK_BYTES + (bits == 4)) + 4)
 
 
 def count_token_bytes(config: ModelConfig, scheme: str, positions: int) -> TokenBytes:

@@ -5,7 +5,10 @@ import dataclasses
 import numpy as np
 
 from mmoe_embed.experts import pack
+from mmoe_embed.pack import BLOCK_BYTES, INTERLEAVED_ROWS, count_blocks
 from mmoe_embed.quantized import Quantized
+
+_ALIGNMENT = 16  # bytes; every part starts at a multiple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +40,31 @@ def symbol_name(name: str) -> str:
     return name.replace(".", "_")
 
 
+def count_weights_bytes(model: Quantized) -> int:
+    """Length of `build_weights(model).data`, without packing anything."""
+    total = 0
+    for name, matrix in model.matrices.items():
+        if ".experts." in name:
+            continue
+        rows, blocks = _padded(matrix.rows, INTERLEAVED_ROWS), count_blocks(matrix.columns, matrix.bits)
+        groups = [rows * blocks] if matrix.bits == 4 else []
+        for size in (rows * blocks * BLOCK_BYTES, *groups, 4 * rows):
+            total = _padded(total, _ALIGNMENT) + size
+    for tensor in model.floats.values():
+        total = _padded(total, _ALIGNMENT) + 4 * tensor.size
+    return total
+
+
+def _padded(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
 def build_weights(model: Quantized) -> Weights:
     """Pack every matrix and float tensor that is not part of a routed expert; each part starts at a multiple of 16."""
     data, symbols = bytearray(), []
 
     def append(name: str, c_type: str, part: bytes, comment: str) -> None:
-        data.extend(bytes(-len(data) % 16))
+        data.extend(bytes(-len(data) % _ALIGNMENT))
         symbols.append(Symbol(symbol_name(name), c_type, len(data), len(part), comment))
         data.extend(part)
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The firmware as a program: `--listen 127.0.0.1:PORT` (0, the default: any free one) serves one client after the other and
- * says on standard output where; `--stdio` talks over the standard streams. Ends on SIGTERM or SIGINT.
+ * says on standard output where; `--stdio` talks over the standard streams. `--threads N` computes with N threads. Ends on
+ * SIGTERM or SIGINT.
  *
  * Where experts are read from a file: `--experts FILE` (gen/experts.bin beside the program, flash.bin where they can be replaced),
  * and `--io auto|uring|thread`. */
@@ -29,9 +30,9 @@ static void stop(int signal_number) {
 
 static int fail_usage(void) {
 #ifdef MMOE_STORAGE_FILE
-    fputs("usage: program [--listen 127.0.0.1:PORT | --stdio] [--experts FILE] [--io auto|uring|thread]\n", stderr);
+    fputs("usage: program [--listen 127.0.0.1:PORT | --stdio] [--threads N] [--experts FILE] [--io auto|uring|thread]\n", stderr);
 #else
-    fputs("usage: program [--listen 127.0.0.1:PORT | --stdio]\n", stderr);
+    fputs("usage: program [--listen 127.0.0.1:PORT | --stdio] [--threads N]\n", stderr);
 #endif
     return 2;
 }
@@ -63,7 +64,7 @@ static int listen_on(const char *address) {
 }
 
 int main(int argc, char **argv) {
-    const char *address = "127.0.0.1:0", *experts = NULL, *io = "auto";
+    const char *address = "127.0.0.1:0", *experts = NULL, *io = "auto", *threads = "1";
     int stdio = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--stdio") == 0) {
@@ -71,6 +72,7 @@ int main(int argc, char **argv) {
             continue;
         }
         const char **option = strcmp(argv[i], "--listen") == 0 ? &address : NULL;
+        if (strcmp(argv[i], "--threads") == 0) option = &threads;
 #ifdef MMOE_STORAGE_FILE
         if (strcmp(argv[i], "--experts") == 0) option = &experts;
         if (strcmp(argv[i], "--io") == 0) option = &io;
@@ -89,6 +91,7 @@ int main(int argc, char **argv) {
 #endif
     const int listener = stdio ? -1 : listen_on(address);
     if (listener < 0 && !stdio) return 1;
+    if (host_threads_open((uint32_t)strtoul(threads, NULL, 10))) return 1;
     host_port_open(listener);
     mmoe_main();
     return 0;

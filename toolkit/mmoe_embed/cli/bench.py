@@ -15,7 +15,10 @@ from mmoe_embed.bench.measure import (
     write_counts,
 )
 from mmoe_embed.bench.model import measure_model, render_cost
+from mmoe_embed.bench.phone import Request, measure_builds, render
+from mmoe_embed.build_folder import load_build
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
+from mmoe_embed.cli.options import ByteCount
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.quantized import load_quantized
 
@@ -90,5 +93,26 @@ def model(build: Path, port: str | None, baud: int | None, tokens: int) -> Resul
     return Result(dataclasses.asdict(cost) | ratios, render_cost(cost))
 
 
+@verb("phone")
+@click.argument("builds", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--threads", type=click.IntRange(1, 16), default=2, show_default=True, help="Of each program.")
+@click.option("--prefill", type=click.IntRange(min=1), default=256, show_default=True, help="Tokens of the prompt.")
+@click.option("--context", "contexts", type=click.IntRange(min=1), multiple=True, default=(256, 1024),
+              show_default=True, help="Tokens before those that are decoded; may be given often.")  # fmt: skip
+@click.option("--tokens", type=click.IntRange(min=1), default=16, show_default=True, help="Decoded at each context.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Of all builds in turn.")
+@click.option("--limit", type=ByteCount(), metavar="BYTES",
+              help="Memory of a program, the pages of its files included: a cgroup, so as root.")  # fmt: skip
+def phone(
+    builds: tuple[Path, ...], threads: int, prefill: int, contexts: tuple[int, ...], tokens: int, rounds: int,
+    limit: int | None,
+) -> Result:  # fmt: skip
+    """Speed of host programs (BUILDS) against the first of them, and against this machine's memory: ratios only."""
+    request = Request(threads, prefill, tuple(sorted(contexts)), tokens, rounds, limit)
+    measured = measure_builds([load_build(build) for build in builds], request)
+    return Result(dataclasses.asdict(measured), render(measured))
+
+
+command.add_command(phone)
 command.add_command(kernels)
 command.add_command(model)

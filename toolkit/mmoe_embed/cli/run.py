@@ -9,6 +9,7 @@ import rich_click as click
 from mmoe_embed.board import Board
 from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
+from mmoe_embed.cli.extras import load_program_verbs
 from mmoe_embed.cli.output import Result, console, verb, wants_json
 from mmoe_embed.errors import ToolkitError, UsageError
 from mmoe_embed.golden import Golden
@@ -47,11 +48,17 @@ def command(
 ) -> Result:
     """Send PROMPT to the board that runs BUILD and print its answer as it comes.
 
+    BUILD may be a .pte of `mmoe-embed export`, which ExecuTorch runs on this machine.
+
     Without PROMPT every line of standard input that is not empty is a request; each gets one line of output.
     """
     if prompt is not None:
         _check_prompt(prompt)
     sampling = _sampling(temperature, top_k, seed)
+    if build.suffix == ".pte":
+        requests = [(1, prompt)] if prompt is not None else _read_requests()
+        of_program: Result = load_program_verbs().run_program(build, requests, sampling)
+        return of_program
     answers = []
     with open_build(build, port, baud) as (folder, board, client):
         for number, request in [(1, prompt)] if prompt is not None else _read_requests():

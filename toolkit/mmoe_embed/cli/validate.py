@@ -1,6 +1,7 @@
 """`mmoe-embed validate`: prove on the board that every logit has the golden's bits."""
 
 import datetime
+import functools
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import rich_click as click
 
 from mmoe_embed.build_folder import BuildFolder, load_build
 from mmoe_embed.cli.board_session import board_of, build_argument, flash_of, open_build, port_options
+from mmoe_embed.cli.extras import load_program_verbs
 from mmoe_embed.cli.output import Result, check_reports, progress_bar, verb
 from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
 from mmoe_embed.golden import Golden
@@ -29,6 +31,14 @@ from mmoe_embed.whole_file import write_whole
 @click.option("--steps", type=click.IntRange(min=1), default=DEFAULT_STEPS, show_default=True, help="At least so many.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For the random prompts.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["firmware", "executorch"]),
+    default="firmware",
+    show_default=True,
+    help="What computes.",
+)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="With --runtime executorch: what BUILD comes from.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a one-page report to this file.")
 def command(
     build: Path,
@@ -39,8 +49,22 @@ def command(
     seed: int,
     junit: Path | None,
     html: Path | None,
+    runtime: str,
+    checkpoint: Path | None,
 ) -> Result:
-    """Feed the board that runs BUILD and the golden the same tokens; compare every bit of every logit."""
+    """Feed the board that runs BUILD and the golden the same tokens; compare every bit of every logit.
+
+    With --runtime executorch BUILD is a .pte of `mmoe-embed export`, and CHECKPOINT what it was made from.
+    """
+    if runtime == "executorch":
+        if checkpoint is None:
+            raise UsageError("the golden of a program is made from its checkpoint", try_="--checkpoint FOLDER")
+        if port or html or junit:
+            raise UsageError("--port, --junit and --html are for boards", try_="leave them out, or --runtime firmware")
+        requests = load_requests(prompts) if prompts else []
+        choose = functools.partial(choose_prompts, requests=requests, steps=steps, seed=seed)
+        of_program: Result = load_program_verbs().validate_program(build, checkpoint, choose)
+        return of_program
     folder = load_build(build)
     check_reports(junit, html)
     suite = f"mmoe-embed.validate.{Path(folder.board).stem}"

@@ -75,6 +75,7 @@ def emit_model(model: Quantized, plan: BoardPlan, sources_sha256: str = "") -> E
         "build_id": build_id,
         "symbols": weights.symbols,
         "tables": tables,
+        "wide_tokens": plan.wide_tokens,
         "matrices": [(symbol_name(n), m) for n, m in model.matrices.items() if ".experts." not in n],
         "moe_layers": [describe_moe(config, layer) for layer in layers],
         "ops": [(op_symbol(op), op.name) for op in graph.ops],

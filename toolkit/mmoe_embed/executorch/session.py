@@ -2,6 +2,7 @@
 
 import ctypes
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,13 @@ class Session:
     def reset(self) -> None:
         """Start a new sequence; the cache needs no clearing."""
         self.position = 0
+
+    def prefill(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Take tokens of a prompt, one after the other; returns the logits after the last."""
+        *before, last = tokens
+        for token in before:
+            self.step(token)
+        return self.step(last)
 
     def step(self, token: int) -> NDArray[np.float32]:
         """Take one token and return the float32 (vocabulary) logits of the next.

@@ -15,7 +15,7 @@ QEMU = "qemu-system-arm"
 _TRIES = 5
 _QEMU_READY = re.compile(r"waiting for connection on")
 # of our own program, and of Zephyr's native_sim
-_HOST_READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)|connected to pseudotty: (\S+)")
+HOST_READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)|connected to pseudotty: (\S+)")
 
 
 def make_qemu_command(board: Board, elf: Path, port: int | str) -> list[str]:
@@ -33,7 +33,7 @@ def make_host_command(board: Board, elf: Path) -> list[str]:
     if host is None:
         raise UsageError(f"board {board.name} has no [runner.host]", at=f"{board.name}.toml")
     native = host.machine == platform.machine()
-    return [*([] if native else host.emulator), str(elf.resolve())]
+    return [*([] if native else host.emulator), str(elf.resolve()), *host.args]
 
 
 @contextlib.contextmanager
@@ -66,8 +66,8 @@ def start_host(board: Board, elf: Path) -> Iterator[str]:
     command = make_host_command(board, elf)
     if len(command) > 1:
         _require(command[0], "sudo apt-get install qemu-user")
-    with start_process(command, _HOST_READY, what="the host program") as line:
-        found = _HOST_READY.search(line)
+    with start_process(command, HOST_READY, what="the host program") as line:
+        found = HOST_READY.search(line)
         assert found
         yield found[2] or f"socket://127.0.0.1:{found[1]}"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mmoe_embed.config import MAX_NARROW_VOCABULARY
 from mmoe_embed.errors import DeviceError, MismatchError, ToolkitError
 from mmoe_embed.sampling import Sampling
 from mmoe_embed.serial.frames import MAX_PAYLOAD_BYTES
@@ -296,10 +297,12 @@ class BoardClient:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, by the board's tokenizer."""
-        payload = self.ask("encode", _ENCODE, self._text_bytes(text), reply_bytes=2 * len(text))
-        if len(payload) % 2:
+        wide = self._known().vocab_size > MAX_NARROW_VOCABULARY
+        size, letter = (4, "I") if wide else (2, "H")
+        payload = self.ask("encode", _ENCODE, self._text_bytes(text), reply_bytes=size * len(text))
+        if len(payload) % size:
             raise self._malformed("encode", payload)
-        return list(struct.unpack(f"<{len(payload) // 2}H", payload))
+        return list(struct.unpack(f"<{len(payload) // size}{letter}", payload))
 
     def prompt(self, text: str) -> int:
         """Start a request: prefix, text and suffix are run; returns how many tokens that were."""
