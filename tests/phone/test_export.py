@@ -1,10 +1,15 @@
 """A program of `mmoe-embed export`, run by ExecuTorch, has the golden's bits."""
 
 import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from elftools.elf.elffile import ELFFile
 from random_model import OTHER_FAMILIES, small_config, write_checkpoint
 
 from mmoe_embed.checkpoint import load_checkpoint
@@ -15,6 +20,7 @@ from mmoe_embed.executorch.library import build_operators
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Golden
 from mmoe_embed.quantize import quantize_checkpoint
+from mmoe_embed.resources import firmware_dir, kernels_dir
 
 pytestmark = [
     pytest.mark.executorch,
@@ -134,3 +140,17 @@ def test_validate_finds_a_logit_that_differs(exported, monkeypatch):
     assert answer["exit_code"] == 6
     assert answer["data"]["equal_logits"] == 0
     assert "logit 7" in answer["data"]["first_difference"]
+
+
+@pytest.mark.aarch64
+def test_operators_compile_for_aarch64(tmp_path):
+    package = find_spec("executorch.exir")
+    sdk = Path(package.origin).parents[1] / "include"
+    command = [sys.executable, "-m", "ziglang", "c++", "-target", "aarch64-linux-musl", "-std=c++17"]
+    command += ["-Wall", "-Wextra", "-Werror", "-DC10_USING_CUSTOM_GENERATED_MACROS", f"-I{kernels_dir() / 'include'}"]
+    command += [f"-isystem{sdk}", f"-isystem{sdk / 'executorch/runtime/core/portable_type/c10'}"]
+    source, output = firmware_dir() / "ports" / "executorch" / "operators.cpp", tmp_path / "operators.o"
+    done = subprocess.run([*command, "-c", str(source), "-o", str(output)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with output.open("rb") as stream:
+        assert ELFFile(stream).get_machine_arch() == "AArch64"

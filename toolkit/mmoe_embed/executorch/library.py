@@ -1,13 +1,16 @@
 """The C operators as a shared library for this machine's ExecuTorch runtime."""
 
+import platform
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from mmoe_embed.board import load_board
 from mmoe_embed.errors import ToolchainError
 from mmoe_embed.resources import firmware_dir, kernels_dir
+from mmoe_embed.toolchain import kernel_folders
 
 
 def build_operators(folder: Path) -> Path:
@@ -31,7 +34,10 @@ def build_operators(folder: Path) -> Path:
         raise ToolchainError("ExecuTorch is not installed", try_="pip install 'mmoe-embed[phone]'")
     sdk = Path(package.origin).parents[1] / "share" / "cmake"
     source = firmware_dir() / "ports" / "executorch"
-    settings = [f"-DKERNELS={kernels_dir()}", f"-DCMAKE_PREFIX_PATH={sdk}", "-DCMAKE_BUILD_TYPE=Release"]
+    board = load_board("linux_aarch64" if platform.machine() in ("aarch64", "arm64") else "host_x86_64")
+    folders = ";".join(kernel_folders(board))
+    settings = [f"-DKERNELS={kernels_dir()}", f"-DKERNEL_FOLDERS={folders}"]
+    settings += [f"-DCMAKE_PREFIX_PATH={sdk}", "-DCMAKE_BUILD_TYPE=Release"]
     for command in ([cmake, "-S", str(source), "-B", str(folder), *settings], [cmake, "--build", str(folder)]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
