@@ -15,9 +15,10 @@ from mmoe_embed.cli.boards import command as boards_command
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.errors import UsageError
 from mmoe_embed.fit import fit_boards
+from mmoe_embed.pack import packed_bytes
 from mmoe_embed.plan import PlanRequest, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
-from mmoe_embed.traffic import count_token_bytes, matrix_bytes
+from mmoe_embed.traffic import count_token_bytes
 from mmoe_embed.weights import build_weights
 
 PHONES = [name for name in list_boards() if load_board(name).kind == "phone"]
@@ -65,7 +66,7 @@ def test_count_token_bytes_counts_what_is_packed(checkpoint: Path, scheme: str) 
     moved = count_token_bytes(config, scheme, 0)
     assert moved.dense == sum(s.size_bytes for s in weights.symbols) - rotary
     bits = 4 if scheme == "int4" else 8
-    one = matrix_bytes(2 * 48, 64, bits) + matrix_bytes(64, 48, bits)
+    one = packed_bytes(2 * 48, 64, bits) + packed_bytes(64, 48, bits)
     assert moved.experts == 3 * config.num_experts_per_tok * one
     assert count_token_bytes(config, scheme, 10).cache == 3 * 10 * (2 * 16 + 8)
 

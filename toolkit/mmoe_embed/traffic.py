@@ -4,7 +4,7 @@ import dataclasses
 
 from mmoe_embed.board import Board
 from mmoe_embed.config import ModelConfig
-from mmoe_embed.pack import BLOCK_BYTES, INTERLEAVED_ROWS, count_blocks
+from mmoe_embed.pack import packed_bytes
 from mmoe_embed.quantized import float_shapes, matrix_bits, matrix_shapes
 
 
@@ -28,12 +28,6 @@ class TokenBytes:
         return self.dense + self.experts + self.cache
 
 
-def matrix_bytes(rows: int, columns: int, bits: int) -> int:
-    """Bytes of a packed matrix (SPEC.md 5): weights, group scales, row scales."""
-    padded = -(-rows // INTERLEAVED_ROWS) * INTERLEAVED_ROWS
-    return padded * (count_blocks(columns, bits) * (BLOCK_BYTES + (bits == 4)) + 4)
-
-
 def count_token_bytes(config: ModelConfig, scheme: str, positions: int) -> TokenBytes:
     """What a decoded token reads with so many positions before it.
 
@@ -47,11 +41,11 @@ def count_token_bytes(config: ModelConfig, scheme: str, positions: int) -> Token
         bits = matrix_bits(name, scheme)
         if ".experts." in name:
             if int(name.split(".")[3]) < config.num_experts_per_tok:
-                experts += matrix_bytes(rows, columns, bits)
+                experts += packed_bytes(rows, columns, bits)
         elif name == "embed" and not config.tie_word_embeddings:
-            dense += matrix_bytes(1, columns, bits)
+            dense += packed_bytes(1, columns, bits)
         else:
-            dense += matrix_bytes(rows, columns, bits)
+            dense += packed_bytes(rows, columns, bits)
     for name, shape in float_shapes(config).items():
         if not name.startswith("rotary."):
             size = 4
