@@ -1,10 +1,16 @@
 """The joint law against the figures of its source, and its file."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+import mmoe_embed.design
 from mmoe_embed.design.law import PAPER, expand, load_law, parse_law
+from mmoe_embed.design.runs import read_runs
 from mmoe_embed.errors import ToolkitError, UsageError
 
+WATCH_RUNS = Path(mmoe_embed.design.__file__).parent / "watch.csv"
 EXPERTS = [1, 2, 4, 8, 16, 32]
 
 
@@ -37,6 +43,17 @@ def test_law_says_where_it_was_not_fitted() -> None:
     assert PAPER.outside(0.5e9, 200e9, 8, 8) == []
     told = PAPER.outside(300_000, 3_000_000, 64, 8)
     assert [line.split()[0] for line in told] == ["active", "tokens", "experts"]
+
+
+def test_law_of_watch_scale_is_the_fit_of_the_runs_beside_it() -> None:
+    law, runs = load_law("watch"), read_runs(WATCH_RUNS)
+    assert law.fitted.active[1] <= 1e6
+    assert law.fitted.active == (min(run.at.active for run in runs), max(run.at.active for run in runs))
+    losses = [law.loss(r.at.active, r.tokens, r.at.experts, r.at.granularity, r.at.shared) - r.loss for r in runs]
+    assert float(np.sqrt(np.mean(np.square(losses)))) == pytest.approx(law.rmse, rel=1e-3)
+    for experts in (1, 8, 32):  # more is better, in the law as in the runs
+        assert np.all(np.diff(law.loss([1e5, 2e5, 4e5], 3e5, experts, 4, True)) < 0)
+        assert np.all(np.diff(law.loss(2e5, [2e5, 4e5, 8e5], experts, 4, True)) < 0)
 
 
 def test_law_survives_its_file() -> None:

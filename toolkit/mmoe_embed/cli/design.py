@@ -22,9 +22,9 @@ from mmoe_embed.errors import ToolkitError, UsageError
 
 _law_option = click.option(
     "--law",
-    default="paper",
+    default="watch",
     show_default=True,
-    help="paper: MobileMoE's, fitted far above a board's models; or a law.json of `design fit`.",
+    help="watch: fitted to this project's small runs; paper: MobileMoE's, far above; or a law.json of `design fit`.",
 )
 
 

@@ -140,16 +140,18 @@ PAPER = Law(
 
 
 def load_law(name: str) -> Law:
-    """That of "paper", or a file that `design fit` wrote.
+    """One of "paper", "watch" (the fit to this project's own runs), or a file that `design fit` wrote.
 
     Raises:
         ToolkitError: no such file, or not a law.
     """
     if name == "paper":
         return PAPER
+    if name == "watch":
+        return parse_law(Path(__file__).with_name("watch.json").read_text("utf-8"), name)
     file = Path(name)
     if not file.is_file():
-        raise UsageError(f"no law {name!r}", try_="paper, or the law.json that `mmoe-embed design fit` wrote")
+        raise UsageError(f"no law {name!r}", try_="paper, watch, or the law.json that `mmoe-embed design fit` wrote")
     return parse_law(file.read_text("utf-8", "replace"), name)
 
 

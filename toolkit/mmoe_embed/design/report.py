@@ -124,12 +124,12 @@ def _row(number: int, point: Point) -> str:
 
 def _limit(design: Design) -> str:
     limit = design.limit
-    if limit.nearest is None:
+    if limit.smallest is None:
         return limit.reason
     counts = ", ".join(f"{count:,} by {name}" for name, count in limit.refused.items())
     return (
-        f"{limit.name}: the next better design ({limit.nearest.loss:.4f}; {limit.nearest.describe()}) is refused: "
-        f"{limit.reason}; refused in all {counts}"
+        f"{limit.name}: {limit.reason}\n{'':13}for the smallest that is predicted better ({limit.smallest.loss:.4f}:"
+        f" {limit.smallest.describe()});\n{'':13}better ones refused: {counts}"
     )
 
 

@@ -51,13 +51,13 @@ class Limit:
     Attributes:
         name: "flash", "SRAM", "latency", or "grid" where none was.
         refused: how many designs each limit refused.
-        nearest: of those refused by `name`, the one with the predicted loss nearest to the chosen design's.
-        reason: with numbers, for it.
+        smallest: of all refused, the one with the fewest parameters.
+        reason: why it was, with numbers.
     """
 
     name: str
     refused: dict[str, int]
-    nearest: Candidate | None
+    smallest: Candidate | None
     reason: str
 
 
@@ -188,13 +188,13 @@ class _Search:
         return Point(point.candidate, plan, cost)
 
     def limit(self) -> Limit:
-        """What binds: the limit of the refused design that is nearest in loss to the one chosen."""
+        """What binds: the limit that refused the smallest of the designs that are predicted better."""
         counts: dict[str, int] = {}
         for _, name, _ in self.refused:
             counts[name] = counts.get(name, 0) + 1
         if not self.refused:
             return Limit("grid", counts, None, "the grid has no larger design")
-        candidate, name, reason = self.refused[-1]
+        candidate, name, reason = min(self.refused, key=lambda refused: refused[0].at.total)
         return Limit(name, counts, candidate, reason)
 
 
