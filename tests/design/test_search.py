@@ -10,6 +10,7 @@ from made_law import LAW
 
 from mmoe_embed.board import load_board
 from mmoe_embed.cli import main
+from mmoe_embed.config import load_config
 from mmoe_embed.design import candidates
 from mmoe_embed.design.candidates import stand_in
 from mmoe_embed.design.costs import Meter
@@ -109,3 +110,21 @@ def test_command_writes_recipe_and_front(tmp_path: Path, capsys: pytest.CaptureF
     assert envelope["data"]["front"][0]["sram_used_bytes"] <= 65536
     assert load_recipe(tmp_path / "out" / "recipe.toml").model_config().max_position_embeddings == 64
     assert (tmp_path / "out" / "front.svg").read_text("utf-8").startswith("<svg")
+
+
+@pytest.mark.torch
+def test_recipe_trains(design: Design, tmp_path: Path) -> None:
+    """A step of each stage, and the checkpoint is of the design."""
+    pytest.importorskip("torch", reason="needs PyTorch (the train extra)")
+    from mmoe_embed.train.loop import train_recipe
+
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text(f"text {number} of a corpus, {number % 7} words long\n" * 40, "utf-8")
+    text = (
+        write_recipe(design, "*.txt").replace("tokens = 1000000", "tokens = 1").replace("tokens = 100000", "tokens = 1")
+    )
+    file = tmp_path / "recipe.toml"
+    file.write_text(text.replace("batch = 16", "batch = 2"), "utf-8")
+    result = train_recipe(file, tmp_path / "run")
+    assert load_config(result.checkpoint) == design.best.candidate.config
+    assert set(result.held_out) == {"pre-train", "quantization-aware"}
