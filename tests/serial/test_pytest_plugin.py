@@ -91,6 +91,7 @@ def test_wrong_answer_and_missing_build(run: Run, host_build: BuildFolder, tmp_p
     wrong = run("--mmoe-build", str(tmp_path))[1]
     assert "is not a finished build" in wrong
     assert "Traceback" not in wrong
+    assert "During handling" not in wrong
     assert "errors.py" not in wrong
     assert "no baud rate" in run("--mmoe-build", str(host_build.path), "--mmoe-baud", "fast")[1]
 

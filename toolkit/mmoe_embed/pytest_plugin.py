@@ -108,7 +108,7 @@ def _mmoe_session(request: pytest.FixtureRequest) -> Iterator[BoardUnderTest]:
         try:
             board = stack.enter_context(_open_board(request.config))
         except ToolkitError as error:  # the user's to fix: three lines instead of a traceback through our code
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         yield board
 
 
