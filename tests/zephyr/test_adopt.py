@@ -27,12 +27,13 @@ def emit(checkpoint: Path, folder: Path, *options: str) -> None:
 def link(folder: Path) -> Path:
     """The whole firmware in one command, as a program for this machine."""
     gen, elf = folder / "gen", folder / "program"
-    sources = [*FIRMWARE.glob("src/*.c"), *FIRMWARE.glob("ports/host/host_*.c"), FIRMWARE / "ports/storage_mapped.c"]
+    sources = [*FIRMWARE.glob("src/*.c"), *FIRMWARE.glob("ports/host/host_*.c")]
+    sources += [FIRMWARE / "ports/host/threads.c", FIRMWARE / "ports/storage_mapped.c"]
     sources += [*(KERNELS / "reference").glob("*.c"), gen / "model.c", gen / "tokens.c", *gen.glob("*.S")]
     includes = [gen, FIRMWARE / "include", FIRMWARE / "src", FIRMWARE / "ports", FIRMWARE / "ports/host", KERNELS / "include",
                 KERNELS / "reference"]  # fmt: skip
     command = ["gcc", "-std=c11", "-O1", "-ffp-contract=off", "-fno-math-errno", '-DMMOE_BOARD="other"']
-    command += [*(f"-I{path}" for path in includes), *map(str, sources), "-o", str(elf)]
+    command += [*(f"-I{path}" for path in includes), *map(str, sources), "-o", str(elf), "-lpthread"]
     subprocess.run(command, check=True, cwd=gen, timeout=300)
     return elf
 
