@@ -174,8 +174,8 @@ static float weigh_scores(mmoe_word *z, uint32_t n, const float *value_scale, ui
     }
     const float m = mmoe_float(s.most);
     const int counts = m >= MMOE_TINY;
-    const uint32_t limit = (1u << 24) / n, end = MMOE_PAD(n, 16u) / 4;
-    const float k = (float)(int32_t)(limit < 32767u ? limit : 32767u);
+    const uint32_t end = MMOE_PAD(n, 16u) / 4;
+    const float k = mmoe_weight_limit(n);
     uint32_t four = counts ? (n + 3) / 4 : 0;
     if (counts) mmoe_round_fours(&z->f, n, k / m, words, step);
     for (words += four * (step / 4); four < end; four++, words += step / 4) words[0] = words[1] = 0;

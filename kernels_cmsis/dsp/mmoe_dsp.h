@@ -19,6 +19,19 @@
 mmoe_status mmoe_quantize_known_s8(const float *x, uint32_t n, float largest, mmoe_vector *q);
 
 #if defined(__ARM_FP) && (__ARM_FP & 4)
+/* a, b, c, d: the next four of x * inverse, rounded */
+#define MMOE_ROUND_FOUR             \
+    "vldmia %[x]!, {s0-s3}\n"       \
+    "vmul.f32 s0, s0, %[inverse]\n" \
+    "vmul.f32 s1, s1, %[inverse]\n" \
+    "vmul.f32 s2, s2, %[inverse]\n" \
+    "vmul.f32 s3, s3, %[inverse]\n" \
+    "vadd.f32 s0, s0, %[magic]\n"   \
+    "vadd.f32 s1, s1, %[magic]\n"   \
+    "vadd.f32 s2, s2, %[magic]\n"   \
+    "vadd.f32 s3, s3, %[magic]\n"   \
+    "vmov %[a], %[b], s0, s1\n"     \
+    "vmov %[c], %[d], s2, s3\n"
 /* Rounds x * inverse, eight elements at a time, into words as above; returns where the next one goes. */
 static inline uint32_t *mmoe_round_eights(const float *x, uint32_t eights, float inverse, uint32_t *words) {
     const float magic = 0x1.8p23f;
@@ -76,18 +89,7 @@ static inline void mmoe_round_fours(const float *x, uint32_t n, float inverse, u
     const float magic = 0x1.8p23f;
     uint32_t a, b, c, d;
     if (fours)
-        __asm__ volatile("1:\n"
-                         "vldmia %[x]!, {s0-s3}\n"
-                         "vmul.f32 s0, s0, %[inverse]\n"
-                         "vmul.f32 s1, s1, %[inverse]\n"
-                         "vmul.f32 s2, s2, %[inverse]\n"
-                         "vmul.f32 s3, s3, %[inverse]\n"
-                         "vadd.f32 s0, s0, %[magic]\n"
-                         "vadd.f32 s1, s1, %[magic]\n"
-                         "vadd.f32 s2, s2, %[magic]\n"
-                         "vadd.f32 s3, s3, %[magic]\n"
-                         "vmov %[a], %[b], s0, s1\n"
-                         "vmov %[c], %[d], s2, s3\n"
+        __asm__ volatile("1:\n" MMOE_ROUND_FOUR
                          "pkhbt %[a], %[a], %[c], lsl #16\n"
                          "pkhbt %[b], %[b], %[d], lsl #16\n"
                          "strd %[a], %[b], [%[words]]\n"

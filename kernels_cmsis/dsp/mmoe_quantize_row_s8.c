@@ -15,17 +15,7 @@ mmoe_status mmoe_quantize_row_s8(const float *x, uint32_t n, int8_t *q, float *s
     const float inverse = 127.0f / m, magic = 0x1.8p23f;
     for (; n >= 4; n -= 4) {
         uint32_t a, b, c, d;
-        __asm__ volatile("vldmia %[x]!, {s0-s3}\n"
-                         "vmul.f32 s0, s0, %[inverse]\n"
-                         "vmul.f32 s1, s1, %[inverse]\n"
-                         "vmul.f32 s2, s2, %[inverse]\n"
-                         "vmul.f32 s3, s3, %[inverse]\n"
-                         "vadd.f32 s0, s0, %[magic]\n"
-                         "vadd.f32 s1, s1, %[magic]\n"
-                         "vadd.f32 s2, s2, %[magic]\n"
-                         "vadd.f32 s3, s3, %[magic]\n"
-                         "vmov %[a], %[b], s0, s1\n"
-                         "vmov %[c], %[d], s2, s3\n"
+        __asm__ volatile(MMOE_ROUND_FOUR
                          "strb %[a], [%[q]], #1\n"
                          "strb %[b], [%[q]], #1\n"
                          "strb %[c], [%[q]], #1\n"

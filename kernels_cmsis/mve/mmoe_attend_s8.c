@@ -129,15 +129,7 @@ static MMOE_NAKED uint32_t weigh(MMOE_UNUSED float *z, MMOE_UNUSED const float *
             "vmov.i32 q4, #0\n"
             "vmov.i32 q5, #0\n"
             "dlstp.32 lr, r12\n"
-            "2:\n"
-            "vldrw.32 q0, [r0]\n"
-            "vsub.f32 q0, q0, r2\n"
-            "vmaxnm.f32 q0, q0, q6\n" MMOE_EXP_Q0
-            "vldrw.32 q1, [r1], #16\n"
-            "vadd.f32 q4, q4, q0\n"
-            "vmul.f32 q0, q0, q1\n"
-            "vmaxnm.f32 q5, q5, q0\n"
-            "vstrw.32 q0, [r0], #16\n"
+            "2:\n" MMOE_WEIGH_FOUR
             "letp lr, 2b\n"
             "ldr r3, [sp, #64]\n"
             "movs r0, #0\n"
@@ -258,11 +250,6 @@ static MMOE_NAKED void mix(MMOE_UNUSED pair_mix *p) {
             "pop {r4-r11, pc}\n");
 }
 
-static inline float limit_of(uint32_t n) {
-    const uint32_t limit = (1u << 24) / n;
-    return (float)(int32_t)(limit < 32767u ? limit : 32767u);
-}
-
 /* Scales are such that nothing is flushed: key scales are 0 or at least 2^-71. */
 static inline int is_safe(float factor) { return factor >= 0x1.0p-55f || factor == 0.0f; }
 
@@ -281,7 +268,7 @@ static void attend_pair(const mmoe_heads *a, uint32_t first) {
         score_blocks(&p);
     for (uint32_t h = 0; h < 2; h++) {
         float lanes[4];
-        const float most = mmoe_float(weigh(z[h], a->value_scales, n, lanes)), k = limit_of(n);
+        const float most = mmoe_float(weigh(z[h], a->value_scales, n, lanes)), k = mmoe_weight_limit(n);
         int16_t *b = a->b + h * b_row;
         if (most < MMOE_TINY) {
             memset(b, 0, MMOE_PAD(n, 16u) * sizeof *b);

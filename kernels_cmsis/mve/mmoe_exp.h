@@ -49,4 +49,15 @@
     "vmaxnm.f32 q0, q0, q6\n"        \
     "vminnm.f32 q0, q0, q7\n"
 
+/* Four positions of a softmax: e = exp(z - r2), z = e * value_scale; q4 the sum of e, q5 the largest z. r0 z, r1 scales */
+#define MMOE_WEIGH_FOUR                          \
+    "vldrw.32 q0, [r0]\n"                        \
+    "vsub.f32 q0, q0, r2\n"                      \
+    "vmaxnm.f32 q0, q0, q6\n" MMOE_EXP_Q0        \
+    "vldrw.32 q1, [r1], #16\n"                   \
+    "vadd.f32 q4, q4, q0\n"                      \
+    "vmul.f32 q0, q0, q1\n"                      \
+    "vmaxnm.f32 q5, q5, q0\n"                    \
+    "vstrw.32 q0, [r0], #16\n"
+
 #endif

@@ -39,15 +39,7 @@ static MMOE_NAKED void weigh(MMOE_UNUSED mmoe_word *z, MMOE_UNUSED const float *
             "vmov.i32 q4, #0\n"
             "vmov.i32 q5, #0\n"
             "dlstp.32 lr, lr\n"
-            "1:\n"
-            "vldrw.32 q0, [r0]\n"
-            "vsub.f32 q0, q0, r2\n"
-            "vmaxnm.f32 q0, q0, q6\n" MMOE_EXP_Q0
-            "vldrw.32 q1, [r1], #16\n"
-            "vadd.f32 q4, q4, q0\n"
-            "vmul.f32 q0, q0, q1\n"
-            "vmaxnm.f32 q5, q5, q0\n"
-            "vstrw.32 q0, [r0], #16\n"
+            "1:\n" MMOE_WEIGH_FOUR
             "letp lr, 1b\n"
             "ldr r3, [sp, #64]\n"
             "vstrw.32 q4, [r3]\n"
@@ -81,8 +73,7 @@ float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_
     for (uint32_t i = 5; i < 8; i++) m = lanes[i] > m ? lanes[i] : m;
     memset(b, 0, MMOE_PAD(n, 16u) * sizeof *b);
     if (m < MMOE_TINY) return 0.0f;
-    const uint32_t limit = (1u << 24) / n;
-    const float k = (float)(int32_t)(limit < 32767u ? limit : 32767u);
+    const float k = mmoe_weight_limit(n);
     round_weights(z, n, k / m, b);
     return (m / k) / ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
 }

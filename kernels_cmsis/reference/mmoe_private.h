@@ -42,6 +42,12 @@ static inline float mmoe_scalar(float x) {
 /* Nearest integer, ties to even; |x| <= 2^22. Adding 1.5 * 2^23 leaves the integer in the low bits. */
 static inline int32_t mmoe_rint(float x) { return (int32_t)(mmoe_bits(x + 0x1.8p23f) - 0x4B400000u); }
 
+/* What the largest weight of a softmax over n positions is rounded to (SPEC.md 3.5): no sum of n of them overflows. */
+static inline float mmoe_weight_limit(uint32_t n) {
+    const uint32_t limit = (1u << 24) / n;
+    return (float)(int32_t)(limit < 32767u ? limit : 32767u);
+}
+
 /* max |x_i|; infinite or NaN when an x is */
 float mmoe_largest_f32(const float *x, uint32_t n);
 

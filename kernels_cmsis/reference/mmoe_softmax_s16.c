@@ -16,8 +16,7 @@ float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_
     }
     memset(b, 0, MMOE_PAD(n, 16u) * sizeof *b);
     if (m < MMOE_TINY) return 0.0f;
-    uint32_t limit = (1u << 24) / n;
-    float k = (float)(int32_t)(limit < 32767u ? limit : 32767u), inverse = k / m;
+    float k = mmoe_weight_limit(n), inverse = k / m;
     for (uint32_t u = 0; u < n; u++) b[u] = (int16_t)mmoe_rint(z[u].f * inverse);
     return (m / k) / ((total[0] + total[1]) + (total[2] + total[3]));
 }

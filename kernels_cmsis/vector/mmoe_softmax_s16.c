@@ -41,8 +41,7 @@ float mmoe_softmax_s16(mmoe_word *z, uint32_t n, float factor, const float *key_
         memset(b, 0, n * sizeof *b);
         return 0.0f;
     }
-    const uint32_t limit = (1u << 24) / n;
-    const float k = (float)(int32_t)(limit < 32767u ? limit : 32767u), inverse = k / m;
+    const float k = mmoe_weight_limit(n), inverse = k / m;
     uint32_t u = 0;
     for (; u + 8 <= n; u += 8)
         mmoe_narrow8(mmoe_rint4(mmoe_load4(&z[u].f) * inverse), mmoe_rint4(mmoe_load4(&z[u + 4].f) * inverse), b + u);

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmoe_embed.bench.random_models import MOBILEMOE_S
 from mmoe_embed.checkpoint import tensor_shapes
 from mmoe_embed.config import ModelConfig
 from mmoe_embed.design.candidates import list_candidates, stand_in, with_layers
@@ -11,24 +12,10 @@ from mmoe_embed.errors import UsageError
 from mmoe_embed.experts import expert_page
 from mmoe_embed.weights import build_weights
 
-MOBILE_S = ModelConfig(
-    vocab_size=128256,
-    hidden_size=768,
-    num_hidden_layers=20,
-    num_attention_heads=12,
-    num_key_value_heads=4,
-    head_dim=64,
-    num_experts=60,
-    num_experts_per_tok=4,
-    moe_intermediate_size=384,
-    shared_expert_intermediate_size=1536,
-    max_position_embeddings=8192,
-)
-
 
 def test_mobilemoe_lies_where_its_paper_puts_it() -> None:
     """The published parameter counts to the last one; 8 experts at granularity 8, with a shared expert."""
-    at = locate(MOBILE_S)
+    at = locate(MOBILEMOE_S)
     assert (at.active, at.total) == (272_468_736, 1_263_373_056)
     assert (at.experts, at.granularity, at.shared) == (8, 8, True)
 
@@ -76,7 +63,7 @@ def test_candidates_cover_what_can_be_chosen() -> None:
         (1, 1, False), (8, 8, True), (8, 1, False), (32, 4, True), (2, 2, True),
     }  # fmt: skip
     assert all(set(tensor_shapes(c.config)) for c in found[:3])
-    assert locate(with_layers(MOBILE_S, 1)).total < locate(MOBILE_S).total
+    assert locate(with_layers(MOBILEMOE_S, 1)).total < locate(MOBILEMOE_S).total
 
 
 def _keys() -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Bytes that a token moves: what bounds decode where a core computes faster than its memory delivers."""
 
 import dataclasses
+import math
 
 from mmoe_embed.board import Board
 from mmoe_embed.config import ModelConfig
@@ -48,10 +49,7 @@ def count_token_bytes(config: ModelConfig, scheme: str, positions: int) -> Token
             dense += packed_bytes(rows, columns, bits)
     for name, shape in float_shapes(config).items():
         if not name.startswith("rotary."):
-            size = 4
-            for length in shape:
-                size *= length
-            dense += size
+            dense += 4 * math.prod(shape)
     # a position has keys and values of a byte each, and a float scale of each for every head
     cache = config.num_hidden_layers * positions * (2 * config.key_width + 8 * config.num_key_value_heads)
     return TokenBytes(dense, experts, cache)

@@ -10,7 +10,7 @@ from click import get_current_context
 
 from mmoe_embed.board import load_board
 from mmoe_embed.cli.options import ByteCount, check_output
-from mmoe_embed.cli.output import Result, VerbGroup, progress_bar, verb
+from mmoe_embed.cli.output import Result, VerbGroup, progress_bar, training_extra, verb
 from mmoe_embed.design.draw import draw_points
 from mmoe_embed.design.law import CONSTANTS, Law, load_law
 from mmoe_embed.design.refit import LEVEL, Refit, fit_law
@@ -18,7 +18,7 @@ from mmoe_embed.design.report import describe_design, draw_front, summarize_desi
 from mmoe_embed.design.runs import read_runs
 from mmoe_embed.design.search import DesignRequest, search_design
 from mmoe_embed.emit.writer import write_files
-from mmoe_embed.errors import ToolkitError, UsageError
+from mmoe_embed.errors import UsageError
 
 _law_option = click.option(
     "--law",
@@ -140,14 +140,8 @@ def sweep_command(grid: Path, output: Path, parallel: int | None) -> Result:
     The same command goes on with an interrupted sweep. On many machines: torchrun ... -m mmoe_embed design sweep, with
     one folder for all of them.
     """
-    try:
+    with training_extra():
         from mmoe_embed.design.sweep import run_sweep  # noqa: PLC0415 - PyTorch is an extra
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ToolkitError(
-            "training needs PyTorch, which is not installed", try_="pip install 'mmoe-embed[train]'"
-        ) from None
     with progress_bar() as progress:
         task = progress.add_task("runs", total=None)
 

@@ -26,6 +26,23 @@ ENVELOPE_VERSION = 1
 console = Console(stderr=True, highlight=False)
 
 
+@contextlib.contextmanager
+def training_extra() -> Iterator[None]:
+    """Around the import of what trains.
+
+    Raises:
+        ToolkitError: PyTorch is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ToolkitError(
+            "training needs PyTorch, which is not installed", try_="pip install 'mmoe-embed[train]'"
+        ) from None
+
+
 def check_reports(*files: Path | None) -> None:
     """Before the work: each can be written, and none over another.
 

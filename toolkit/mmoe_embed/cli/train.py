@@ -5,8 +5,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from mmoe_embed.cli.output import Result, console, verb
-from mmoe_embed.errors import ToolkitError
+from mmoe_embed.cli.output import Result, console, training_extra, verb
 
 
 @verb("train")
@@ -25,14 +24,8 @@ def command(recipe: Path, output: Path, resume: bool) -> Result:
     The same recipe and data give the same bits on one machine.
     Ctrl-C keeps everything; --resume goes on as if it had not come.
     """
-    try:
+    with training_extra():
         from mmoe_embed.train.loop import train_recipe  # noqa: PLC0415 - PyTorch is an extra
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ToolkitError(
-            "training needs PyTorch, which is not installed", try_="pip install 'mmoe-embed[train]'"
-        ) from None
     result = train_recipe(recipe, output, resume=resume, console=console)
     exact = "".join(f"\nexact match after {name}: {share:.1%}" for name, share in result.exact_match.items())
     held_out = "".join(
