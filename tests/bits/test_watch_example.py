@@ -1,28 +1,12 @@
 """The watch example on its boards: the demo's summary, and 200 steps of the golden's bits however experts are kept."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from verbs import run_cli
 
 ROOT = Path(__file__).resolve().parents[2]
 WATCH = ROOT / "examples" / "watch"
-
-
-def run_cli(*arguments: object) -> dict[str, Any]:
-    """Run a verb with --json and return its data."""
-    command = [sys.executable, "-c", "from mmoe_embed.cli import main; main()", *map(str, arguments), "--json"]
-    path = os.pathsep.join([str(ROOT / "toolkit"), str(ROOT)])
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=500, env=os.environ | {"PYTHONPATH": path}, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    data: dict[str, Any] = json.loads(done.stdout)["data"]
-    return data
 
 
 @pytest.mark.arm

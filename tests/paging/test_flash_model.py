@@ -1,13 +1,10 @@
 """The watch example with its experts behind a modelled flash: the golden's bits at each speed, and how much of it is hidden."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from verbs import run_cli
 
 from mmoe_embed.board import load_board
 from mmoe_embed.errors import UsageError
@@ -16,18 +13,6 @@ from mmoe_embed.storage import FlashModel, parse_flash_model, set_pace
 ROOT = Path(__file__).resolve().parents[2]
 WATCH = ROOT / "examples" / "watch"
 BOARD = "qemu_mps2_an386"
-
-
-def run_cli(*arguments: object) -> dict[str, Any]:
-    """Run a verb with --json and return its data."""
-    command = [sys.executable, "-c", "from mmoe_embed.cli import main; main()", *map(str, arguments), "--json"]
-    path = os.pathsep.join([str(ROOT / "toolkit"), str(ROOT)])
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=500, env=os.environ | {"PYTHONPATH": path}, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    data: dict[str, Any] = json.loads(done.stdout)["data"]
-    return data
 
 
 def measure(folder: Path, *options: str) -> dict[str, Any]:

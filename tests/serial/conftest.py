@@ -1,5 +1,6 @@
 """Fake boards, clients of them, and builds of a small model."""
 
+import functools
 import io
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 from fake_board import FakeBoard
 from random_model import small_config, write_checkpoint
 from rich.console import Console
+from verbs import Run, call_verb
 
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder
@@ -43,6 +45,11 @@ def connect() -> Iterator[Callable[..., BoardClient]]:
     yield open_client
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return functools.partial(call_verb, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,16 @@
 import io
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
+from verbs import Run
 
 from mmoe_embed.accuracy import Accuracy, Answer, ResultsFile, measure_accuracy
 from mmoe_embed.board import load_board
 from mmoe_embed.build_folder import BuildFolder
-from mmoe_embed.cli import main
 from mmoe_embed.cli.accuracy import Progress, describe_duration
 from mmoe_embed.errors import DeviceError
 from mmoe_embed.golden import Golden
@@ -21,19 +20,6 @@ from mmoe_embed.golden_board import GoldenBoard
 from mmoe_embed.quantized import load_quantized
 from mmoe_embed.runners import start_board
 from mmoe_embed.serial.replies import NextToken, Score
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture

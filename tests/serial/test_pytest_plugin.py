@@ -106,6 +106,13 @@ def test_hardware_map_finds_the_zephyr_name(tmp_path: Path) -> None:
     assert "nrf5340dk/nrf5340/cpuapp" in caught.value.try_
 
 
+def test_hardware_map_with_no_baud_rate(tmp_path: Path) -> None:
+    file = tmp_path / "map.yml"
+    file.write_text("- {connected: true, platform: mps2/an386, serial: /dev/ttyACM3, baud: -3}\n")
+    with pytest.raises(ToolkitError, match=r"`int` >= 1 - at `\$\[0\].baud`"):
+        load_hardware_map(file)
+
+
 @pytest.mark.parametrize("platform", ["frdm_k64f mps2/an386", "[frdm_k64f, mps2/an386]"])
 def test_hardware_map_of_a_board_with_several_names(tmp_path: Path, platform: str) -> None:
     file = tmp_path / "map.yml"

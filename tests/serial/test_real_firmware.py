@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from fake_board import HostileLine
+from verbs import Run
 
 from mmoe_embed.board import load_board
 from mmoe_embed.build_folder import BuildFolder
-from mmoe_embed.cli import main
 from mmoe_embed.errors import DeviceError
 from mmoe_embed.golden import Golden
 from mmoe_embed.quantized import load_quantized
@@ -31,25 +31,18 @@ def _start(build: BuildFolder) -> Iterator[str]:
         yield url
 
 
-def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
-
-
 @pytest.mark.gcc
-def test_host_validate_and_run(host_build: BuildFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_host_validate_and_run(host_build: BuildFolder, tmp_path: Path, run: Run) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("wake me at ten\ncall mum now\nünï 漢字\n")
-    code, out, _ = _run(capsys, "validate", str(host_build.path), "--prompts", str(prompts), "--json")
+    code, out, _ = run("validate", str(host_build.path), "--prompts", str(prompts), "--json")
     report = json.loads(out)["data"]
     assert (code, report["ok"]) == (0, True), [c for c in report["checks"] if not c["ok"]]
     assert report["comparison"]["equal_logits"] == report["comparison"]["steps"] >= 200
     assert report["comparison"]["prompts"] >= 10
     assert {"tokenizer", "answers"} <= {check["name"] for check in report["checks"]}
     golden = Golden(load_quantized(host_build.quantized))
-    code, out, _ = _run(capsys, "run", str(host_build.path), "wake me at ten", "--json")
+    code, out, _ = run("run", str(host_build.path), "wake me at ten", "--json")
     assert json.loads(out)["data"]["answers"][0]["answer"] == golden.generate("wake me at ten")
 
 
@@ -100,28 +93,26 @@ def test_host_killed_in_the_middle(host_build: BuildFolder, connect: Connect) ->
 
 
 @pytest.mark.gcc
-def test_host_build_against_another_board(
-    host_build: BuildFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_host_build_against_another_board(host_build: BuildFolder, tmp_path: Path, run: Run) -> None:
     record = json.loads((host_build.path / "build.json").read_text())
     other = tmp_path / "other"
     shutil.copytree(host_build.path, other)
     (other / "build.json").write_text(json.dumps(record | {"build_id": "00" * 32}))
     with _start(host_build) as url:
-        code, _, err = _run(capsys, "run", str(other), "hello", "--port", url)
+        code, _, err = run("run", str(other), "hello", "--port", url)
     assert code == 6
     assert "another build" in err
 
 
 @pytest.mark.arm
 @pytest.mark.qemu
-def test_m55_flash_and_validate(m55_build: BuildFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = _run(capsys, "flash", str(m55_build.path))
+def test_m55_flash_and_validate(m55_build: BuildFolder, tmp_path: Path, run: Run) -> None:
+    code, out, _ = run("flash", str(m55_build.path))
     assert code == 0
     assert "image fits: itcm" in out
     assert "started once in QEMU (nothing to write)" in out
     junit = tmp_path / "junit.xml"
-    code, out, _ = _run(capsys, "validate", str(m55_build.path), "--steps", str(STEPS), "--junit", str(junit))
+    code, out, _ = run("validate", str(m55_build.path), "--steps", str(STEPS), "--junit", str(junit))
     assert code == 0, out
     assert f"logits bit-identical to the golden: {STEPS} of {STEPS} steps" in out
     assert "instructions a token" in out

@@ -2,32 +2,18 @@
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from fake_board import BUILD_ID, MODEL_ID, FakeBoard, listen_silently
 from random_model import small_config, write_checkpoint
+from verbs import Run
 
 from mmoe_embed.checkpoint import load_checkpoint
-from mmoe_embed.cli import main
 from mmoe_embed.prompt import load_pairs
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import save_quantized
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture
@@ -211,3 +197,25 @@ def test_validate_writes_junit_of_an_error(build: Path, run: Run, tmp_path: Path
     assert "no such quantized model" in err
     root = ElementTree.parse(junit).getroot()
     assert (root.attrib["errors"], root.attrib["tests"]) == ("1", "1")
+
+
+def test_validate_interrupted_leaves_no_older_report(
+    build: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmoe_embed.cli.validate.load_golden", interrupt)
+    junit = tmp_path / "junit.xml"
+    junit.write_text("of the last run")
+    assert run("validate", str(build), "--junit", str(junit))[0] == 130
+    assert '<error message="interrupted"' in junit.read_text()
+
+
+def test_accuracy_results_that_cannot_be_kept(build_with_model: Path, run: Run, tmp_path: Path) -> None:
+    dataset = tmp_path / "set.jsonl"
+    dataset.write_text('{"prompt": "a", "completion": "b"}\n')
+    code, _, err = run("accuracy", str(build_with_model), str(dataset), "--host", "--fresh", "--results", "/dev/null")
+    assert code == 2
+    assert "at: /dev/null" in err
+    assert Path("/dev/null").is_char_device()

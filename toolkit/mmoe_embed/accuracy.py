@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmoe_embed.config import ModelConfig
-from mmoe_embed.errors import MismatchError, ToolkitError
+from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
 from mmoe_embed.prompt import load_pairs
 from mmoe_embed.quantized import Quantized
 from mmoe_embed.serial.client import StatusError, TextTooLongError
@@ -101,11 +101,15 @@ class ResultsFile:
     A half line at the end, from an interrupted run, is cut off.
     """
 
-    def __init__(self, file: Path, build_id: str, dataset: Path) -> None:
+    def __init__(self, file: Path, build_id: str, dataset: Path, *, fresh: bool = False) -> None:
         self._file = file
         sha256 = hashlib.sha256(dataset.read_bytes()).hexdigest()
         self._header = {"format": FORMAT, "build_id": build_id, "dataset_sha256": sha256}
         self.answers: dict[int, Answer] = {}
+        if file.exists() and not file.is_file():
+            raise UsageError("results are kept in a file that can be read again", at=str(file), try_="--results FILE")
+        if fresh:
+            file.unlink(missing_ok=True)
         if file.is_file() and file.stat().st_size:
             self._load()
         else:

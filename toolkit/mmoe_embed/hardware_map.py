@@ -1,6 +1,7 @@
 """Twister's hardware map: which boards hang on this machine, at which ports (Zephyr's doc/develop/test/twister.rst)."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -17,7 +18,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     product: str | None = None
     runner: str | None = None
     serial: str | None = None
-    baud: int | None = None
+    baud: Annotated[int, msgspec.Meta(gt=0)] | None = None
     fixtures: list[str] = []
 
     @property

@@ -9,8 +9,10 @@ from mmoe_embed.errors import ToolkitError
 from mmoe_embed.validate import Report
 from mmoe_embed.whole_file import write_whole
 
+EndedBy = ToolkitError | KeyboardInterrupt
 
-def write_junit(file: Path, suite: str, report: Report | None, error: ToolkitError | None = None) -> None:
+
+def write_junit(file: Path, suite: str, report: Report | None, error: EndedBy | None = None) -> None:
     """One validation, see `make_suite`."""
     _write(file, make_suite(suite, report, error))
 
@@ -22,7 +24,7 @@ def write_suites(file: Path, suites: Sequence[ElementTree.Element]) -> None:
     _write(file, root)
 
 
-def make_suite(suite: str, report: Report | None, error: ToolkitError | None = None) -> ElementTree.Element:
+def make_suite(suite: str, report: Report | None, error: EndedBy | None = None) -> ElementTree.Element:
     """One test case a check; an error that ended the validation is a case of its own."""
     checks = report.checks if report else ()
     root = ElementTree.Element(
@@ -44,7 +46,7 @@ def make_suite(suite: str, report: Report | None, error: ToolkitError | None = N
             ElementTree.SubElement(case, "system-out").text = _clean(check.detail)
     if error is not None:
         case = ElementTree.SubElement(root, "testcase", classname=suite, name="validation runs to its end")
-        ElementTree.SubElement(case, "error", message=_clean(str(error)))
+        ElementTree.SubElement(case, "error", message=_clean(str(error) or "interrupted"))
     return root
 
 

@@ -49,9 +49,7 @@ def command(
     folder = load_build(build)
     golden = load_golden(folder)
     total = len(open_questions(dataset, golden.model, limit))
-    if fresh:
-        file.unlink(missing_ok=True)
-    kept = ResultsFile(file, folder.build_id, dataset)
+    kept = ResultsFile(file, folder.build_id, dataset, fresh=fresh)
     with contextlib.ExitStack() as stack:
         board: Board
         board = GoldenBoard(golden) if host else stack.enter_context(open_build(build, port, baud))[2]
