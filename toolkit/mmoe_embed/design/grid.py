@@ -24,6 +24,7 @@ class GridSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     granularity: list[Positive] = field(default_factory=lambda: [1])
     shared: list[bool] = field(default_factory=lambda: [False])
     tokens: Annotated[list[Positive], Meta(min_length=1)]  # of the first stage
+    learning_rate: Annotated[float, Meta(gt=0)] | None = None  # of the first stage, for sizes that want another
     seed: list[int] = field(default_factory=lambda: [1])
 
 
@@ -66,10 +67,11 @@ def read_grid(file: Path) -> list[Job]:
     jobs: dict[str, Job] = {}
     for grid in grids:
         axes = (grid.size, grid.experts, grid.granularity, grid.shared, grid.tokens, grid.seed)
+        first = {} if grid.learning_rate is None else {"learning_rate": grid.learning_rate}
         for size, experts, granularity, shared, tokens, seed in itertools.product(*axes):
             odd, many = shared and granularity % 2, experts * granularity - shared * granularity // 2 > MAX_EXPERTS
             if experts == 1 or not (odd or many):
-                job = _make_job(table, size, (experts, granularity, shared), tokens, seed, str(file))
+                job = _make_job(table, size, (experts, granularity, shared), first | {"tokens": tokens}, seed, str(file))
                 if jobs.setdefault(job.name, job) != job:
                     raise ToolkitError(
                         f"two different runs are both {job.name}",
@@ -80,16 +82,16 @@ def read_grid(file: Path) -> list[Job]:
 
 
 def _make_job(
-    table: dict[str, Any], size: dict[str, Any], moe: tuple[int, int, bool], tokens: int, seed: int, at: str
+    table: dict[str, Any], size: dict[str, Any], moe: tuple[int, int, bool], own: dict[str, Any], seed: int, at: str
 ) -> Job:
     experts, granularity, shared = moe
     model = table.get("model", {}) | size
     hidden = model.get("hidden_size", 0)
     model |= feed_forward(FEED_FORWARD_RATIO * hidden, experts, granularity, shared)
     first, *later = table["stage"]
-    first = {key: value for key, value in first.items() if key != "steps"} | {"tokens": tokens}
+    first = {key: value for key, value in first.items() if key != "steps"} | own
     recipe = table | {"seed": seed, "model": model, "stage": [first, *later]}
     kind = f"e{experts}-g{granularity}{'-shared' if shared else ''}" if experts > 1 else "dense"
-    told = f"d{hidden}-l{model.get('num_hidden_layers')}-{kind}-t{tokens}-s{seed}"
+    told = f"d{hidden}-l{model.get('num_hidden_layers')}-{kind}-t{own['tokens']}-s{seed}"
     parse_recipe(recipe, f"{at}, {told}")
     return Job(told, write_toml(recipe))
