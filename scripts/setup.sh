@@ -17,6 +17,7 @@ need qemu-system-arm qemu-system-arm
 need qemu-aarch64 qemu-user
 need openocd openocd
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+need aarch64-linux-gnu-g++ g++-aarch64-linux-gnu
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
     echo "installing: ${missing[*]}" >&2

@@ -1,26 +1,20 @@
 """A program of `mmoe-embed export`, run by ExecuTorch, has the golden's bits."""
 
 import json
-import subprocess
-import sys
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from elftools.elf.elffile import ELFFile
+from programs import plan_program
 from random_model import OTHER_FAMILIES, small_config, write_checkpoint
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import group
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.executorch.export import export_program
-from mmoe_embed.executorch.library import build_operators
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Golden
 from mmoe_embed.quantize import quantize_checkpoint
-from mmoe_embed.resources import firmware_dir, kernels_dir
 
 pytestmark = [
     pytest.mark.executorch,
@@ -37,9 +31,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="session")
-def operators(tmp_path_factory):
-    return build_operators(tmp_path_factory.mktemp("operators"))
+CHUNK = 7
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int4"])
@@ -47,17 +39,23 @@ def operators(tmp_path_factory):
 def test_logits_of_the_program_have_the_goldens_bits(tmp_path, operators, name, scheme):
     checkpoint = load_checkpoint(write_checkpoint(tmp_path / "checkpoint", small_config(**MODELS[name]), seed=3))
     model = quantize_checkpoint(checkpoint, scheme)
-    (report,) = export_program(model, tmp_path / "model.pte")
-    assert report.size_bytes <= report.greedy_bytes
+    for report in export_program(model, tmp_path / "model.pte", plan_program(model, chunk=CHUNK)).values():
+        assert report.size_bytes <= report.greedy_bytes
     session, golden = Session(tmp_path / "model.pte", operators), Golden(model)
     assert session.model_id == model.model_id
     source = np.random.default_rng(1)
-    for _ in range(2):  # a second sequence in the same cache
+    vocabulary, context = model.config.vocab_size, model.config.max_position_embeddings
+    for pieces in (
+        [1] * context,
+        [17, 1, 2, 7, 6, 1, 1, 13],
+    ):  # a second sequence in the same cache: both methods write it
+        assert sum(pieces) == context
         session.reset()
         golden.reset()
-        for token in source.integers(0, model.config.vocab_size, model.config.max_position_embeddings):
-            expected = np.ascontiguousarray(golden.step(int(token)))
-            assert np.array_equal(session.step(int(token)).view(np.uint32), expected.view(np.uint32))
+        for piece in pieces:
+            tokens = source.integers(0, vocabulary, piece).tolist()
+            found, expected = session.prefill(tokens), np.ascontiguousarray(golden.prefill(tokens))
+            assert np.array_equal(found.view(np.uint32), expected.view(np.uint32)), piece
     with pytest.raises(ToolkitError, match="context of 48 tokens is full"):
         session.step(0)
 
@@ -93,7 +91,8 @@ def test_a_missing_program_is_named(tmp_path, operators):
 def exported(tmp_path_factory, operators):
     folder = tmp_path_factory.mktemp("exported")
     checkpoint = write_checkpoint(folder / "checkpoint", small_config(), seed=5)
-    export_program(quantize_checkpoint(load_checkpoint(checkpoint), "int4"), folder / "model.pte")
+    model = quantize_checkpoint(load_checkpoint(checkpoint), "int4")
+    export_program(model, folder / "model.pte", plan_program(model, chunk=CHUNK))
     return folder
 
 
@@ -119,38 +118,26 @@ def test_validate_compares_every_logit_of_the_program(exported, tmp_path):
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)["data"]
     assert data["equal_logits"] == data["steps"] >= 60
+    assert data["equal_passes"] == data["passes"] > 60 / CHUNK
     other = write_checkpoint(tmp_path / "other", small_config(), seed=6)
     refused = CliRunner().invoke(group, [*arguments, "--checkpoint", str(other)])
     assert "gives in no scheme" in str(refused.exception)
     assert "--checkpoint FOLDER" in str(CliRunner().invoke(group, arguments).exception.try_)
 
 
+@pytest.mark.parametrize(("method", "count"), [("step", "equal_logits"), ("prefill", "equal_passes")])
 @pytest.mark.usefixtures("_built")
-def test_validate_finds_a_logit_that_differs(exported, monkeypatch):
-    step = Session.step
+def test_validate_finds_a_logit_that_differs(exported, monkeypatch, method, count):
+    take = getattr(Session, method)
 
-    def one_bit_off(self, token):
-        logits = step(self, token)
+    def one_bit_off(self, tokens):
+        logits = take(self, tokens)
         logits.view(np.uint32)[7] ^= 1
         return logits
 
-    monkeypatch.setattr(Session, "step", one_bit_off)
+    monkeypatch.setattr(Session, method, one_bit_off)
     arguments = ["validate", str(exported / "model.pte"), "--runtime", "executorch", "--json", "--steps", "1"]
     answer = json.loads(CliRunner().invoke(group, [*arguments, "--checkpoint", str(exported / "checkpoint")]).stdout)
     assert answer["exit_code"] == 6
-    assert answer["data"]["equal_logits"] == 0
+    assert answer["data"][count] == 0
     assert "logit 7" in answer["data"]["first_difference"]
-
-
-@pytest.mark.aarch64
-def test_operators_compile_for_aarch64(tmp_path):
-    package = find_spec("executorch.exir")
-    sdk = Path(package.origin).parents[1] / "include"
-    command = [sys.executable, "-m", "ziglang", "c++", "-target", "aarch64-linux-musl", "-std=c++17"]
-    command += ["-Wall", "-Wextra", "-Werror", "-DC10_USING_CUSTOM_GENERATED_MACROS", f"-I{kernels_dir() / 'include'}"]
-    command += [f"-isystem{sdk}", f"-isystem{sdk / 'executorch/runtime/core/portable_type/c10'}"]
-    source, output = firmware_dir() / "ports" / "executorch" / "operators.cpp", tmp_path / "operators.o"
-    done = subprocess.run([*command, "-c", str(source), "-o", str(output)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with output.open("rb") as stream:
-        assert ELFFile(stream).get_machine_arch() == "AArch64"

@@ -161,6 +161,24 @@ def image_entries(image: bytes) -> list[Entry]:
     return parse_table(image[HEADER_BYTES : HEADER_BYTES + ENTRY_BYTES * count])
 
 
+def pack_head(layout: ImageLayout, entries: Sequence[Entry], model_id: str) -> bytes:
+    """An image up to its first page: header and table."""
+    header = struct.pack(
+        "<4sHHIIII32sI",
+        MAGIC,
+        UPDATABLE_VERSION if layout.spare_pages else VERSION,
+        HEADER_BYTES,
+        layout.experts,
+        layout.alignment,
+        layout.size_bytes,
+        layout.expert_bytes,
+        bytes.fromhex(model_id),
+        layout.copies,
+    )
+    head = header + struct.pack("<I", zlib.crc32(header)) + pack_table(entries, layout.expert_bytes)
+    return head.ljust(layout.first_page, b"\xff")
+
+
 def build_image(
     model: Quantized, alignment: int, order: Sequence[int] = (), spare_pages: int = 0, model_id: str | None = None
 ) -> bytes:
@@ -176,23 +194,12 @@ def build_image(
     config = model.config
     count, (_, page) = config.expert_count, pack_expert(model, config.routed_layers[0], 0)
     layout = ImageLayout(count, page.size_bytes, alignment, spare_pages)
-    header = struct.pack(
-        "<4sHHIIII32sI",
-        MAGIC,
-        UPDATABLE_VERSION if spare_pages else VERSION,
-        HEADER_BYTES,
-        layout.experts,
-        alignment,
-        layout.size_bytes,
-        layout.expert_bytes,
-        bytes.fromhex(model_id or model.model_id),
-        layout.copies,
-    )
     image = bytearray(b"\xff" * layout.size_bytes)
-    image[:HEADER_BYTES] = header + struct.pack("<I", zlib.crc32(header))
+    entries = [Entry(0, 0)] * count
     for number, offset in zip(order or range(count), layout.pages, strict=False):
         layer, expert = divmod(number, config.num_experts)
         data, _ = pack_expert(model, config.routed_layers[layer], expert)
-        struct.pack_into("<III", image, HEADER_BYTES + ENTRY_BYTES * number, offset, len(data), zlib.crc32(data))
+        entries[number] = Entry(offset, zlib.crc32(data))
         image[offset : offset + len(data)] = data
+    image[: layout.first_page] = pack_head(layout, entries, model_id or model.model_id)
     return bytes(image)

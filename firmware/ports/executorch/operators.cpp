@@ -1,85 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The steps of SPEC.md 3.5 as ExecuTorch operators, namespace mmoe: thin calls of kernels_cmsis, so that a program has the
- * bits of every other runtime. Matrices are uint8 blobs as SPEC.md 5 lays them out. */
+ * The steps of SPEC.md 3.5 and 3.6 as ExecuTorch operators, namespace mmoe: thin calls of kernels_cmsis and the firmware, so that a
+ * program has the bits of every other runtime. Rows of a tensor are tokens, one after the other; matrices are uint8 blobs as
+ * SPEC.md 5 lays them out. */
+#include <array>
+#include <atomic>
 #include <cstring>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
 #include <executorch/runtime/kernel/kernel_includes.h>
 
-#include "mmoe_kernels.h"
+#include "in_program.h"
+#include "moe_block.h"
 
 using executorch::aten::Tensor;
 using executorch::runtime::Error;
 using executorch::runtime::KernelRuntimeContext;
+using mmoe::lay_out;
+using mmoe::resize_rows;
+using mmoe::rows_of;
+using mmoe::view;
 
 namespace {
 
 constexpr int64_t kMaxTopK = 16;
 
-struct Matrix {
-    mmoe_matrix view;
-    size_t size; /* bytes of the blob, to the end of the row scales */
-};
-
-Matrix view_matrix(const uint8_t* blob, int64_t rows, int64_t columns, int64_t bits) {
-    const size_t tiles = MMOE_PAD(static_cast<size_t>(rows), 4) / 4;
-    const size_t blocks = bits == 4 ? MMOE_GROUPS(static_cast<size_t>(columns)) : MMOE_PAD(static_cast<size_t>(columns), 16) / 16;
-    const size_t groups_at = tiles * blocks * 64, scales_at = groups_at + (bits == 4 ? tiles * blocks * 4 : 0);
-    Matrix m;
-    m.view.rows = static_cast<uint32_t>(rows);
-    m.view.columns = static_cast<uint16_t>(columns);
-    m.view.bits = static_cast<uint16_t>(bits);
-    m.view.weights = blob;
-    m.view.group_scales = bits == 4 ? blob + groups_at : nullptr;
-    m.view.row_scales = reinterpret_cast<const float*>(blob + scales_at);
-    m.size = scales_at + tiles * 16;
-    return m;
-}
-
 /* Temporary memory of one call, 16-byte aligned. */
 uint8_t* take_scratch(KernelRuntimeContext& context, size_t size) {
     auto memory = context.allocate_temp(size, 16);
+    if (!memory.ok()) context.fail(Error::MemoryAllocationFailed);
     return memory.ok() ? static_cast<uint8_t*>(memory.get()) : nullptr;
 }
 
-bool succeed(KernelRuntimeContext& context, mmoe_status status) {
-    if (status != MMOE_OK) context.fail(status == MMOE_E_NUMERIC ? Error::InvalidState : Error::InvalidArgument);
-    return status == MMOE_OK;
+bool succeed(KernelRuntimeContext& context, Error error) {
+    if (error != Error::Ok) context.fail(error);
+    return error == Error::Ok;
 }
 
-Tensor& embed_out(KernelRuntimeContext& context, const Tensor& token, const Tensor& blob, int64_t rows, int64_t columns,
+bool succeed(KernelRuntimeContext& context, mmoe_status status) { return succeed(context, mmoe::note_failure(status)); }
+
+Tensor& embed_out(KernelRuntimeContext& context, const Tensor& tokens, const Tensor& blob, int64_t rows, int64_t columns,
                   Tensor& out) {
-    const int64_t id = token.const_data_ptr<int64_t>()[0];
-    if (id < 0 || id >= rows) {
-        context.fail(Error::InvalidArgument);
-        return out;
+    std::array<executorch::aten::SizesType, 2> sizes{static_cast<executorch::aten::SizesType>(tokens.numel()),
+                                                     static_cast<executorch::aten::SizesType>(columns)};
+    if (!succeed(context, executorch::runtime::resize_tensor(out, {sizes.data(), 2}))) return out;
+    const mmoe_matrix m = view(lay_out(rows, columns, 8, 0, nullptr), blob);
+    for (ssize_t i = 0; i < tokens.numel(); i++) {
+        const int64_t id = tokens.const_data_ptr<int64_t>()[i];
+        if (id < 0 || id >= rows) return succeed(context, MMOE_E_TOKEN), out;
+        mmoe_embed_s8(&m, static_cast<uint32_t>(id), out.mutable_data_ptr<float>() + i * columns);
     }
-    const Matrix m = view_matrix(blob.const_data_ptr<uint8_t>(), rows, columns, 8);
-    mmoe_embed_s8(&m.view, static_cast<uint32_t>(id), out.mutable_data_ptr<float>());
     return out;
 }
 
-Tensor& rmsnorm_out(KernelRuntimeContext&, const Tensor& x, const Tensor& weight, double eps, Tensor& out) {
-    mmoe_rmsnorm_f32(x.const_data_ptr<float>(), weight.const_data_ptr<float>(), static_cast<uint32_t>(x.numel()),
-                     static_cast<float>(eps), out.mutable_data_ptr<float>());
+Tensor& rmsnorm_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight, double eps, Tensor& out) {
+    const auto n = static_cast<size_t>(weight.numel());
+    if (!succeed(context, resize_rows(x, weight.numel(), out))) return out;
+    for (size_t row = 0; row < rows_of(x); row++)
+        mmoe_rmsnorm_f32(x.const_data_ptr<float>() + row * n, weight.const_data_ptr<float>(), static_cast<uint32_t>(n),
+                         static_cast<float>(eps), out.mutable_data_ptr<float>() + row * n);
     return out;
 }
 
 Tensor& linear_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& blob, int64_t rows, int64_t columns,
                    int64_t bits, Tensor& out) {
-    uint8_t* scratch = take_scratch(context, MMOE_VECTOR_BYTES(static_cast<size_t>(columns)) + 16 + MMOE_PAD(4 * rows, 16));
-    if (!scratch) return context.fail(Error::MemoryAllocationFailed), out;
-    auto* vector = reinterpret_cast<mmoe_vector*>(scratch);
-    if (!succeed(context, mmoe_quantize_s8(x.const_data_ptr<float>(), static_cast<uint32_t>(columns), vector))) return out;
-    const Matrix m = view_matrix(blob.const_data_ptr<uint8_t>(), rows, columns, bits);
-    mmoe_matvec(&m.view, vector, out.mutable_data_ptr<float>());
+    const size_t count = rows_of(x), vector = MMOE_VECTOR_BYTES(static_cast<size_t>(columns));
+    if (!succeed(context, resize_rows(x, rows, out))) return out;
+    uint8_t* scratch = take_scratch(context, MMOE_BATCH * vector + MMOE_MATMUL_SCRATCH_BYTES(static_cast<size_t>(columns)));
+    if (!scratch) return out;
+    const mmoe_matrix m = view(lay_out(rows, columns, bits, 0, nullptr), blob);
+    for (size_t row = 0, batch; row < count; row += batch) {
+        const mmoe_vector* in[MMOE_BATCH];
+        float* products[MMOE_BATCH];
+        for (batch = 0; batch < MMOE_BATCH && row + batch < count; batch++) {
+            auto* q = reinterpret_cast<mmoe_vector*>(scratch + batch * vector);
+            const float* from = x.const_data_ptr<float>() + (row + batch) * static_cast<size_t>(columns);
+            if (!succeed(context, mmoe_quantize_s8(from, static_cast<uint32_t>(columns), q))) return out;
+            in[batch] = q;
+            products[batch] = out.mutable_data_ptr<float>() + (row + batch) * static_cast<size_t>(rows);
+        }
+        mmoe_matmul(&m, in, products, static_cast<uint32_t>(batch), scratch + MMOE_BATCH * vector);
+    }
     return out;
 }
 
 /* The pre-rotary norms of SPEC.md 3.5 step 2.1; a weight's size says how many floats are normed together. */
-Tensor& norm_heads_out(KernelRuntimeContext&, const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
+Tensor& norm_heads_out(KernelRuntimeContext& context, const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
                        int64_t queries, int64_t keys, double eps, Tensor& out) {
+    const int64_t stride = qkv.size(qkv.dim() - 1);
+    if (!succeed(context, resize_rows(qkv, stride, out))) return out;
     float* y = out.mutable_data_ptr<float>();
     std::memcpy(y, qkv.const_data_ptr<float>(), 4 * static_cast<size_t>(qkv.numel()));
     const auto norm = [&](const Tensor& weight, int64_t count) {
@@ -87,18 +96,19 @@ Tensor& norm_heads_out(KernelRuntimeContext&, const Tensor& qkv, const Tensor& q
         for (int64_t done = 0; done < count; done += n, y += n)
             mmoe_rmsnorm_f32(y, weight.const_data_ptr<float>(), static_cast<uint32_t>(n), static_cast<float>(eps), y);
     };
-    norm(q_weight, queries);
-    norm(k_weight, keys);
+    for (size_t row = 0; row < rows_of(qkv); row++, y += stride - queries - keys) {
+        norm(q_weight, queries);
+        norm(k_weight, keys);
+    }
     return out;
 }
 
 Tensor& attention_out(KernelRuntimeContext& context, const Tensor& qkv, const Tensor& cosine, const Tensor& sine, Tensor& kv,
                       const Tensor& position, int64_t heads, int64_t kv_heads, bool qk_norm, double eps, Tensor& out) {
     const int64_t p = position.const_data_ptr<int64_t>()[0], length = cosine.size(0), dim = 2 * cosine.size(1);
-    if (p < 0 || p >= length) {
-        context.fail(Error::InvalidArgument);
-        return out;
-    }
+    const auto count = static_cast<int64_t>(rows_of(qkv));
+    if (p < 0 || p > length - count) return succeed(context, MMOE_E_CONTEXT), out;
+    if (!succeed(context, resize_rows(qkv, heads * dim, out))) return out;
     mmoe_attention a{};
     a.heads = static_cast<uint16_t>(heads);
     a.kv_heads = static_cast<uint16_t>(kv_heads);
@@ -108,78 +118,42 @@ Tensor& attention_out(KernelRuntimeContext& context, const Tensor& qkv, const Te
     a.eps = static_cast<float>(eps);
     a.cosine = cosine.const_data_ptr<float>();
     a.sine = sine.const_data_ptr<float>();
-    const size_t rotated = MMOE_PAD(4 * static_cast<size_t>(qkv.numel()), 16);
-    uint8_t* scratch = take_scratch(context, rotated + MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, length, dim));
-    if (!scratch) return context.fail(Error::MemoryAllocationFailed), out;
-    std::memcpy(scratch, qkv.const_data_ptr<float>(), 4 * static_cast<size_t>(qkv.numel()));
-    succeed(context, mmoe_attention_s8(&a, reinterpret_cast<float*>(scratch), kv.mutable_data_ptr<uint8_t>(),
-                                       static_cast<uint32_t>(p), out.mutable_data_ptr<float>(), scratch + rotated));
+    const int64_t stride = (heads + 2 * kv_heads) * dim;
+    const auto row_bytes = 4 * static_cast<size_t>(stride);
+    uint8_t* scratch = take_scratch(context, MMOE_PAD(row_bytes, 16) + MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, length, dim));
+    if (!scratch) return out;
+    for (int64_t row = 0; row < count; row++) {
+        std::memcpy(scratch, qkv.const_data_ptr<float>() + row * stride, row_bytes);
+        const mmoe_status status = mmoe_attention_s8(&a, reinterpret_cast<float*>(scratch), kv.mutable_data_ptr<uint8_t>(),
+                                                     static_cast<uint32_t>(p + row), out.mutable_data_ptr<float>() + row * heads * dim,
+                                                     scratch + MMOE_PAD(row_bytes, 16));
+        if (!succeed(context, status)) return out;
+    }
     return out;
 }
 
-struct Ffn {
-    float* products;    /* (2 * width) */
-    mmoe_vector* inner; /* (width) quantized */
-};
-
-bool run_ffn(KernelRuntimeContext& context, const Ffn& ffn, const Matrix& gate_up, const Matrix& down, const mmoe_vector* n,
-             float* y) {
-    const uint32_t width = gate_up.view.rows / 2;
-    mmoe_matvec(&gate_up.view, n, ffn.products);
-    if (!succeed(context, mmoe_swiglu_s8(ffn.products, width, n->scale, ffn.inner))) return false;
-    mmoe_matvec(&down.view, ffn.inner, y);
-    return true;
-}
-
-/* Shared expert, router and the chosen experts in one, read where they lie: SPEC.md 3.5 steps 2.7 and 2.8.
- * experts: pages (E, bytes of one); shared: gate_up, then down at a multiple of 16. */
-Tensor& moe_out(KernelRuntimeContext& context, const Tensor& n, const Tensor& router, const Tensor& bias,
+/* out = x + MoE(n), SPEC.md 3.5 steps 2.7 and 2.8: shared expert, router and the chosen experts in one, read where they lie.
+ * experts: pages (E, bytes of one) */
+Tensor& moe_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& n, const Tensor& router, const Tensor& bias,
                 const Tensor& shared, const Tensor& shared_gate, const Tensor& experts, int64_t top_k, int64_t width,
                 int64_t shared_width, int64_t bits, bool softmax, bool as_scored, double scaling, Tensor& out) {
-    const size_t d = static_cast<size_t>(n.numel()), most = static_cast<size_t>(width > shared_width ? width : shared_width);
-    const size_t vector = MMOE_VECTOR_BYTES(d), products = MMOE_PAD(8 * most, 16), inner = MMOE_VECTOR_BYTES(most);
-    const size_t row = MMOE_PAD(4 * (d + 4), 16), count = static_cast<size_t>(bias.numel());
-    if (top_k > kMaxTopK) return context.fail(Error::InvalidArgument), out;
-    uint8_t* scratch = take_scratch(context, vector + products + inner + row + MMOE_PAD(8 * count, 16) + 16);
-    if (!scratch) return context.fail(Error::MemoryAllocationFailed), out;
-    auto* x = reinterpret_cast<mmoe_vector*>(scratch);
-    const Ffn ffn{reinterpret_cast<float*>(scratch + vector), reinterpret_cast<mmoe_vector*>(scratch + vector + products)};
-    auto* one = reinterpret_cast<float*>(scratch + vector + products + inner);
-    auto* scores = reinterpret_cast<float*>(scratch + vector + products + inner + row);
-    float* sum = out.mutable_data_ptr<float>();
-    const float* input = n.const_data_ptr<float>();
-    const auto columns = static_cast<int64_t>(d);
-    if (!succeed(context, mmoe_quantize_s8(input, static_cast<uint32_t>(d), x))) return out;
+    const int64_t columns = n.size(n.dim() - 1);
+    if (top_k > kMaxTopK) return succeed(context, MMOE_E_ARGUMENT), out;
+    if (!succeed(context, resize_rows(x, columns, out))) return out;
+    std::memcpy(out.mutable_data_ptr<float>(), x.const_data_ptr<float>(), 4 * static_cast<size_t>(x.numel()));
 
-    const auto run = [&](const uint8_t* blob, int64_t own_width, float* y) {
-        const Matrix gate_up = view_matrix(blob, 2 * own_width, columns, bits);
-        const Matrix down = view_matrix(blob + MMOE_PAD(gate_up.size, 16), columns, own_width, bits);
-        return run_ffn(context, ffn, gate_up, down, x, y);
-    };
-    const bool gated = shared_gate.numel() > 0;
-    if (shared_width && !run(shared.const_data_ptr<uint8_t>(), shared_width, gated ? one : sum)) return out;
-    if (!shared_width || gated) std::memset(sum, 0, 4 * d);
-    if (gated) {
-        const float weight = mmoe_gate_f32(input, shared_gate.const_data_ptr<float>(), static_cast<uint32_t>(d));
-        mmoe_accumulate_f32(one, weight, static_cast<uint32_t>(d), sum);
-    }
-    if (!top_k) return out;
-    uint8_t chosen[kMaxTopK];
-    float gate[kMaxTopK];
-    mmoe_router choice{};
-    choice.experts = static_cast<uint16_t>(count);
-    choice.top_k = static_cast<uint16_t>(top_k);
-    choice.softmax = softmax;
-    choice.as_scored = as_scored;
-    choice.scaling = static_cast<float>(scaling);
-    choice.weight = router.const_data_ptr<float>();
-    choice.bias = bias.const_data_ptr<float>();
-    mmoe_route_f32(&choice, input, static_cast<uint32_t>(d), chosen, gate, scores);
-    const size_t page = static_cast<size_t>(experts.size(1));
-    for (int64_t k = 0; k < top_k; k++) {
-        if (!run(experts.const_data_ptr<uint8_t>() + chosen[k] * page, width, one)) return out;
-        mmoe_accumulate_f32(one, gate[k], static_cast<uint32_t>(d), sum);
-    }
+    const mmoe::MoeBlock block({x, n, router, bias, shared, shared_gate}, {top_k, width, shared_width, bits, softmax, as_scored, scaling});
+    size_t end = 0;
+    mmoe_in_program at{};
+    at.pages = experts.const_data_ptr<uint8_t>();
+    at.page_bytes = static_cast<size_t>(experts.size(1));
+    at.gate_up = lay_out(2 * width, columns, bits, 0, &end);
+    at.down = lay_out(columns, width, bits, MMOE_PAD(end, 16), nullptr);
+
+    const auto rows = static_cast<uint32_t>(rows_of(n));
+    uint8_t* scratch = take_scratch(context, mmoe_moe_call_bytes(&block.moe, rows));
+    if (!scratch) return out;
+    succeed(context, mmoe_moe_in_program(&at, &block.moe, rows, n.const_data_ptr<float>(), out.mutable_data_ptr<float>(), scratch));
     return out;
 }
 
@@ -191,3 +165,20 @@ EXECUTORCH_LIBRARY(mmoe, "attention.out", attention_out);
 EXECUTORCH_LIBRARY(mmoe, "moe.out", moe_out);
 
 }  // namespace
+
+static std::atomic<int> last_failure{MMOE_OK};
+
+Error mmoe::note_failure(mmoe_status status) {
+    if (status != MMOE_OK) last_failure = status;
+    switch (status) {
+    case MMOE_OK: return Error::Ok;
+    case MMOE_E_NUMERIC: return Error::InvalidState;
+    case MMOE_E_PAGE_CRC:
+    case MMOE_E_PAGE_READ:
+    case MMOE_E_IMAGE: return Error::InvalidExternalData;
+    default: return Error::InvalidArgument;
+    }
+}
+
+/* The mmoe_status behind the last error, which is forgotten then; 0 where the error was not ours */
+extern "C" __attribute__((visibility("default"))) int mmoe_executorch_failure(void) { return last_failure.exchange(MMOE_OK); }

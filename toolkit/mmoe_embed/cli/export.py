@@ -4,15 +4,16 @@ import dataclasses
 import importlib.util
 import warnings
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
 from mmoe_embed.board import load_board
 from mmoe_embed.checkpoint import load_checkpoint
-from mmoe_embed.cli.options import board_option, checkpoint_argument, scheme_option
+from mmoe_embed.cli.options import board_option, checkpoint_argument, plan_options, plan_request, scheme_option
 from mmoe_embed.cli.output import Result, verb
 from mmoe_embed.errors import ToolchainError, UsageError
-from mmoe_embed.plan import PlanRequest, choose_scheme
+from mmoe_embed.plan import choose_scheme
 
 
 @verb("export")
@@ -20,11 +21,16 @@ from mmoe_embed.plan import PlanRequest, choose_scheme
 @board_option
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The .pte file.")
 @scheme_option
-def command(checkpoint: Path, board: str, output: Path, scheme: str) -> Result:
+@plan_options
+@click.option("--ptd", is_flag=True, help="Paged experts go into a .ptd beside the .pte, not into it.")
+def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, **options: Any) -> Result:
     """Quantize CHECKPOINT and write it as an ExecuTorch program whose logits have the golden's bits.
 
+    Experts are computed where they lie in the program, unless the plan pages them (--expert-slots or --sram).
     tokenizer.json and generation_config.json are written beside it.
     """
+    if options["prefetch"] or options["cache_margin"]:
+        raise UsageError("--prefetch and --cache-aware are not for programs yet", try_="leave them out")
     if importlib.util.find_spec("executorch") is None:
         raise ToolchainError("ExecuTorch is not installed", try_="pip install 'mmoe-embed[phone]'")
     target = load_board(board)
@@ -38,17 +44,23 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str) -> Result:
     loaded = load_checkpoint(checkpoint)
     if loaded.config.is_classifier:
         raise UsageError("a classifier is not exported as a program yet", at=str(checkpoint), try_="mmoe-embed build")
-    model, _ = choose_scheme(loaded, target, scheme, PlanRequest())
+    request = dataclasses.replace(plan_request(**options), storage="file", spare_pages=0, prefetch=0)
+    model, plan = choose_scheme(loaded, target, scheme, request)
+    paged = plan.expert_mode == "paged"
+    if ptd and not paged:
+        raise UsageError("--ptd is for paged experts, this plan pages none", try_="--expert-slots N or --sram as well")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ExecuTorch and PyTorch warn of their own deprecated calls
         from mmoe_embed.executorch.export import export_program
 
-        (arena,) = export_program(model, output)
+        arenas = export_program(model, output, plan, beside=ptd)
+    experts = f"paged from the {'.ptd' if ptd else '.pte'}, {plan.slots} slots, {plan.policy}" if paged else "in place"
     size = output.stat().st_size
-    proof = "proven smallest" if arena.proven else f"lower bound {arena.lower_bound_bytes} B"
-    text = (
-        f"wrote {output}, {size} B: model {model.model_id[:16]} ({model.scheme})\n"
-        f"  planned memory with KV cache {arena.size_bytes} B, {proof}; ExecuTorch's greedy {arena.greedy_bytes} B"
-    )
+    text = f"wrote {output}, {size} B: model {model.model_id[:16]} ({model.scheme})"
+    text += f"\n  experts {experts}"
+    for method, arena in arenas.items():
+        proof = "proven smallest" if arena.proven else f"lower bound {arena.lower_bound_bytes} B"
+        text += f"\n  memory of {method} {arena.size_bytes} B, {proof}; ExecuTorch's greedy {arena.greedy_bytes} B"
     data = {"output": str(output), "size_bytes": size, "model_id": model.model_id, "scheme": model.scheme}
-    return Result(data | {"arena": dataclasses.asdict(arena)}, text)
+    data |= {"paged": paged, "slots": plan.slots if paged else 0, "policy": plan.policy, "chunk": plan.chunk}
+    return Result(data | {"arenas": {name: dataclasses.asdict(arena) for name, arena in arenas.items()}}, text)

@@ -1,5 +1,6 @@
 """`run` and `validate` of a program of `mmoe-embed export`, by ExecuTorch's own runtime on this machine."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mmoe_embed.config import GenerationConfig, read_bytes
 from mmoe_embed.errors import MismatchError
 from mmoe_embed.executorch.library import build_operators
 from mmoe_embed.executorch.session import Session
-from mmoe_embed.golden import Golden, stream_tokens
+from mmoe_embed.golden import Floats, Golden, stream_tokens
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import SCHEMES
 from mmoe_embed.resources import hash_sources
@@ -50,7 +51,7 @@ def run_program(file: Path, requests: Iterable[tuple[int, str]], sampling: Sampl
 
 
 def validate_program(file: Path, checkpoint: Path, choose: Callable[[Golden], list[Prompt]]) -> Result:
-    """Feed the program and the golden the same tokens; compare every bit of every logit.
+    """Feed the program and the golden the same tokens; compare every bit of every logit, step by step and in chunks.
 
     Args:
         file: the .pte.
@@ -62,32 +63,64 @@ def validate_program(file: Path, checkpoint: Path, choose: Callable[[Golden], li
     """
     session = open_program(file)
     golden = _find_golden(session, file, checkpoint)
-    steps = equal = 0
-    first = ""
-    for number, prompt in enumerate(choose(golden)):
+    found = Comparison()
+    for prompt in choose(golden):
+        found.follow(session, golden, prompt)
+    lines = [f"model {session.model_id[:16]}, {file.name} by ExecuTorch on this machine"]
+    lines += [f"logits bit-identical to the golden: {found.equal_logits} of {found.steps} steps"]
+    lines += [f"after prefill of {session.chunk} tokens at most: {found.equal_passes} of {found.passes} passes"]
+    right = found.equal_logits == found.steps and found.equal_passes == found.passes
+    data = {"model_id": session.model_id, "chunk": session.chunk} | dataclasses.asdict(found)
+    text = "\n".join([*lines, *([found.first_difference] if found.first_difference else [])])
+    return Result(data, text, exit_code=0 if right else MismatchError.exit_code)
+
+
+@dataclasses.dataclass
+class Comparison:
+    """Program and golden side by side.
+
+    Attributes:
+        steps: of one token each; `equal_logits` of them have the golden's bits.
+        passes: of the same tokens in chunks, the last token of each sequence as a step; `equal_passes` have.
+        first_difference: the first logit that differs, or "".
+    """
+
+    steps: int = 0
+    equal_logits: int = 0
+    passes: int = 0
+    equal_passes: int = 0
+    first_difference: str = ""
+
+    def follow(self, session: Session, golden: Golden, prompt: Prompt) -> None:
+        """Take one prompt and its answer, in steps, then the same tokens in chunks."""
         session.reset()
         golden.reset()
-        token, position = prompt.tokens[0], 0
-        while position < prompt.steps:
-            expected = np.ascontiguousarray(golden.step(token)).view(np.uint32)
-            found = session.step(token).view(np.uint32)
-            differing = np.flatnonzero(expected != found)
-            steps, equal, position = steps + 1, equal + (differing.size == 0), position + 1
-            if differing.size and not first:
-                index = int(differing[0])
-                first = (
-                    f"prompt {number}, position {position - 1}, token {token}, logit {index}: program "
-                    f"0x{found[index]:08x}, golden 0x{expected[index]:08x}; {differing.size} logits differ there"
-                )
-            token = (
-                prompt.tokens[position] if position < len(prompt.tokens) else int(expected.view(np.float32).argmax())
-            )
-            if position >= len(prompt.tokens) and token == prompt.stop_token:
-                break
-    lines = [f"model {session.model_id[:16]}, {file.name} by ExecuTorch on this machine"]
-    lines += [f"logits bit-identical to the golden: {equal} of {steps} steps", *([first] if first else [])]
-    data = {"model_id": session.model_id, "steps": steps, "equal_logits": equal, "first_difference": first or None}
-    return Result(data, "\n".join(lines), exit_code=0 if equal == steps else MismatchError.exit_code)
+        tokens = list(prompt.tokens)
+        logits: list[Floats] = []
+        for position in range(prompt.steps):
+            if position == len(tokens):
+                tokens.append(int(logits[-1].argmax()))
+                if tokens[-1] == prompt.stop_token:
+                    break
+            logits.append(np.ascontiguousarray(golden.step(tokens[position])))
+            same = self._compare(f"step {position}", session.step(tokens[position]), logits[-1])
+            self.steps, self.equal_logits = self.steps + 1, self.equal_logits + same
+        session.reset()
+        fed = tokens[: len(logits)]
+        for first in (*range(0, len(fed) - 1, session.chunk), len(fed) - 1):
+            piece = fed[first : max(first + 1, min(first + session.chunk, len(fed) - 1))]
+            end = first + len(piece) - 1
+            same = self._compare(f"prefill of positions {first} to {end}", session.prefill(piece), logits[end])
+            self.passes, self.equal_passes = self.passes + 1, self.equal_passes + same
+
+    def _compare(self, where: str, found: Floats, expected: Floats) -> bool:
+        has, wanted = found.view(np.uint32), expected.view(np.uint32)
+        differing = np.flatnonzero(has != wanted)
+        if differing.size and not self.first_difference:
+            at = int(differing[0])
+            bits = f"program 0x{has[at]:08x}, golden 0x{wanted[at]:08x}"
+            self.first_difference = f"{where}, logit {at}: {bits}; {differing.size} logits differ there"
+        return differing.size == 0
 
 
 def _find_golden(session: Session, file: Path, checkpoint: Path) -> Golden:

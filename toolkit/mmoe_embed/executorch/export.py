@@ -1,20 +1,28 @@
-"""A quantized model as an ExecuTorch program: the decode step of SPEC.md 3.5, its KV cache as mutable state."""
+"""A quantized model as an ExecuTorch program: the passes of SPEC.md 3.5 and 3.6, their KV cache as mutable state."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, ExecutorchProgramManager, to_edge
+from executorch.exir import (
+    EdgeCompileConfig,
+    ExecutorchBackendConfig,
+    ExecutorchProgramManager,
+    to_edge_transform_and_lower,
+)
 from executorch.exir.passes import MemoryPlanningPass
 from torch import Tensor, nn
 
 from mmoe_embed.executorch import operators  # noqa: F401 (defines torch.ops.mmoe)
 from mmoe_embed.executorch.memory_planning import ArenaReport, memory_planning_algo, read_reports
+from mmoe_embed.executorch.paging import PagedPartitioner, pack_plan
 from mmoe_embed.experts import pack, pack_expert
 from mmoe_embed.graph import kv_layer_bytes, moe_shape
+from mmoe_embed.plan import BoardPlan
 from mmoe_embed.quantized import Quantized
 
+METHODS = ("decode", "prefill")  # a chunk of 1 needs no prefill
 _PAGE = 16  # bytes that a matrix starts at a multiple of
 
 
@@ -27,8 +35,8 @@ def _blob(model: Quantized, *names: str) -> Tensor:
     return torch.frombuffer(data, dtype=torch.uint8)
 
 
-class DecodeStep(nn.Module):
-    """One token in, the logits of the next out.
+class Pass(nn.Module):
+    """Tokens in, the logits that follow the last one out.
 
     Args:
         model: the quantized model; its packed weights become constants of the program.
@@ -66,22 +74,26 @@ class DecodeStep(nn.Module):
     def _take(self, name: str) -> Any:
         return getattr(self, name.replace(".", "_"))
 
-    def forward(self, token: Tensor, position: Tensor) -> Tensor:
+    def _linear(self, x: Tensor, name: str, rows: int, columns: int, bits: int) -> Tensor:
+        product: Tensor = torch.ops.mmoe.linear(x, self._take(name), rows, columns, bits)
+        return product
+
+    def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Logits, float32 (vocabulary).
 
         Args:
-            token: int64 (1).
-            position: int64 (1), tokens taken before; below the context.
+            tokens: int64 (n).
+            position: int64 (1), tokens taken before; position + n is at most the context.
         """
         ops: Any = torch.ops.mmoe
         c, take, eps = self.config, self._take, self.config.rms_norm_eps
         d = c.hidden_size
         cosine, sine = take("rotary.cos"), take("rotary.sin")
-        x = ops.embed(token, take("embed"), c.vocab_size, d)
+        x = ops.embed(tokens, take("embed"), c.vocab_size, d)
         for layer in range(c.num_hidden_layers):
             at = f"layers.{layer}."
             n = ops.rmsnorm(x, take(at + "attn_norm"), eps)
-            qkv = ops.linear(n, take(at + "qkv"), c.qkv_rows, d, self.bits)
+            qkv = self._linear(n, at + "qkv", c.qkv_rows, d, self.bits)
             if c.attention_bias:
                 qkv = qkv + take(at + "qkv_bias")
             if c.pre_rotary_norm != "none":
@@ -98,10 +110,11 @@ class DecodeStep(nn.Module):
                 c.qk_norm,
                 eps,
             )
-            x = x + ops.linear(heads, take(at + "o"), d, c.attention_width, self.bits)
+            x = x + self._linear(heads, at + "o", d, c.attention_width, self.bits)
             n = ops.rmsnorm(x, take(at + "moe_norm"), eps)
             _, top_k, width, shared_width = moe_shape(c, layer)
-            x = x + ops.moe(
+            x = ops.moe(
+                x,
                 n,
                 take(at + "router.weight"),
                 take(at + "router.bias"),
@@ -116,31 +129,56 @@ class DecodeStep(nn.Module):
                 not c.norm_topk_prob,
                 c.routed_scaling_factor,
             )
-        n = ops.rmsnorm(x, take("norm"), eps)
-        logits: Tensor = ops.linear(n, take("embed" if c.tie_word_embeddings else "head"), c.vocab_size, d, 8)
-        return logits
+        n = ops.rmsnorm(x[-1][None], take("norm"), eps)
+        return self._linear(n, "embed" if c.tie_word_embeddings else "head", c.vocab_size, d, 8)[0]
 
 
-def export_program(model: Quantized, file: Path) -> tuple[ArenaReport, ...]:
-    """Write a program, with tokenizer.json and generation_config.json beside it; returns its memory reports."""
-    program = lower_model(model)
+def export_program(model: Quantized, file: Path, plan: BoardPlan, *, beside: bool = False) -> dict[str, ArenaReport]:
+    """Write a program, with tokenizer.json and generation_config.json beside it; returns the memory of its methods.
+
+    Args:
+        model: the quantized model.
+        file: the .pte.
+        plan: its chunk is what `prefill` takes at most; where it pages experts, backend MmoePagedExperts does.
+        beside: paged experts go into a .ptd of the same name, not into the .pte.
+    """
+    program = lower_model(model, plan, file.stem if beside else "")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(program.buffer)
+    with file.open("wb") as stream:
+        program.write_to_file(stream)
+    file.with_suffix(".ptd").unlink(missing_ok=True)
+    program.write_tensor_data_to_file(str(file.parent))
     (file.parent / "tokenizer.json").write_text(model.tokenizer, encoding="utf-8")
     (file.parent / "generation_config.json").write_text(model.generation.to_json(), encoding="utf-8")
-    return read_reports(program.exported_program("decode").graph_module)
+    return {method: read_reports(program.exported_program(method).graph_module)[0] for method in METHODS[: plan.chunk]}
 
 
-def lower_model(model: Quantized) -> ExecutorchProgramManager:
-    """Export the decode step, its memory planned by memory_planner.
+def lower_model(model: Quantized, plan: BoardPlan, file: str = "") -> ExecutorchProgramManager:
+    """Export the passes, their memory planned by memory_planner.
 
-    Methods: `decode`; and as constants `mmoe_model_id` (of the quantized model) and `mmoe_context`.
+    Methods: `decode(token, position)` and, with a chunk, `prefill(tokens, position)`, with one KV cache: both from
+    one Program, or from a Module that shares its memory arenas. As constants `mmoe_model_id` (of the quantized model),
+    `mmoe_context` and `mmoe_chunk`.
+
+    Args:
+        model: the quantized model.
+        plan: as export_program.
+        file: name of the .ptd for paged experts; "" leaves them in the program.
     """
-    step = DecodeStep(model).eval()
-    example = (torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
-    edge = to_edge(
-        {"decode": torch.export.export(step, example)},
-        constant_methods={"mmoe_model_id": model.model_id, "mmoe_context": model.config.max_position_embeddings},
+    step = Pass(model).eval()
+    token, position = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    methods = {"decode": torch.export.export(step, (token, position))}
+    if plan.chunk > 1:
+        tokens = torch.zeros(plan.chunk, dtype=torch.int64)
+        shapes = {"tokens": {0: torch.export.Dim("count", min=1, max=plan.chunk)}, "position": None}
+        methods["prefill"] = torch.export.export(step, (tokens, position), dynamic_shapes=shapes)
+    constants = {"mmoe_model_id": model.model_id, "mmoe_context": model.config.max_position_embeddings}
+    partitioners = [PagedPartitioner(pack_plan(model, plan), file)] if plan.expert_mode == "paged" else []
+    edge = to_edge_transform_and_lower(
+        methods,
+        partitioner=partitioners,
+        constant_methods=constants | {"mmoe_chunk": plan.chunk},
         compile_config=EdgeCompileConfig(_check_ir_validity=False),
     )
-    return edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=MemoryPlanningPass(memory_planning_algo)))
+    planning = MemoryPlanningPass(memory_planning_algo, share_mutable_buffers=True)
+    return edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))

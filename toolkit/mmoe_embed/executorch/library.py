@@ -1,4 +1,4 @@
-"""The C operators as a shared library for this machine's ExecuTorch runtime."""
+"""The C operators as a shared library for an ExecuTorch runtime, and the C++ program that runs models with them."""
 
 import platform
 import shutil
@@ -9,8 +9,11 @@ from pathlib import Path
 
 from mmoe_embed.board import load_board
 from mmoe_embed.errors import ToolchainError
-from mmoe_embed.resources import firmware_dir, kernels_dir
+from mmoe_embed.resources import firmware_dir
 from mmoe_embed.toolchain import kernel_folders
+
+_LIBRARY, _RUNNER = "mmoe_executorch", "mmoe_runner"
+_THIS_MACHINE = "linux_aarch64" if platform.machine() in ("aarch64", "arm64") else "host_x86_64"
 
 
 def build_operators(folder: Path) -> Path:
@@ -25,20 +28,38 @@ def build_operators(folder: Path) -> Path:
     Raises:
         ToolchainError: no CMake, no compiler, or the build failed.
     """
+    return _build(folder, _LIBRARY) / f"lib{_LIBRARY}.so"
+
+
+def build_runner(
+    folder: Path, board: str = _THIS_MACHINE, package: Path | None = None, settings: tuple[str, ...] = ()
+) -> Path:
+    """Build the C++ program of `firmware/ports/executorch/runner`, with the operators beside it.
+
+    Args:
+        folder: the build folder.
+        board: a host's board, which says what kernels its core takes.
+        package: the folder `executorch` of a wheel for that board; None is the installed one.
+        settings: more of CMake's, e.g. -DCMAKE_TOOLCHAIN_FILE=... to compile for another machine.
+
+    Raises:
+        ToolchainError: as build_operators.
+    """
+    return _build(folder, _RUNNER, board, package, settings) / "runner" / _RUNNER
+
+
+def _build(
+    folder: Path, target: str, board: str = _THIS_MACHINE, package: Path | None = None, settings: tuple[str, ...] = ()
+) -> Path:
     beside = Path(sys.executable).with_name("cmake")
     cmake = str(beside) if beside.exists() else shutil.which("cmake")
     if cmake is None:
         raise ToolchainError("CMake is missing", try_="pip install cmake")
-    package = find_spec("executorch.exir")
-    if package is None or package.origin is None:
-        raise ToolchainError("ExecuTorch is not installed", try_="pip install 'mmoe-embed[phone]'")
-    sdk = Path(package.origin).parents[1] / "share" / "cmake"
-    source = firmware_dir() / "ports" / "executorch"
-    board = load_board("linux_aarch64" if platform.machine() in ("aarch64", "arm64") else "host_x86_64")
-    folders = ";".join(kernel_folders(board))
-    settings = [f"-DKERNELS={kernels_dir()}", f"-DKERNEL_FOLDERS={folders}"]
-    settings += [f"-DCMAKE_PREFIX_PATH={sdk}", "-DCMAKE_BUILD_TYPE=Release"]
-    for command in ([cmake, "-S", str(source), "-B", str(folder), *settings], [cmake, "--build", str(folder)]):
+    sdk = (package or _installed_package()) / "share" / "cmake"
+    configure = [cmake, "-S", str(firmware_dir() / "ports" / "executorch"), "-B", str(folder), *settings]
+    configure += [f"-DCMAKE_PREFIX_PATH={sdk}", "-DCMAKE_BUILD_TYPE=Release"]
+    configure += [f"-DKERNEL_FOLDERS={';'.join(kernel_folders(load_board(board)))}"]
+    for command in (configure, [cmake, "--build", str(folder), "--target", target]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr or done.stdout).strip().splitlines()[-12:]
@@ -47,4 +68,11 @@ def build_operators(folder: Path) -> Path:
                 at=" ".join(command[:3]),
                 try_="CMake 3.28 or newer (pip install cmake) and a C++17 compiler",
             )
-    return folder / "libmmoe_executorch.so"
+    return folder
+
+
+def _installed_package() -> Path:
+    package = find_spec("executorch.exir")
+    if package is None or package.origin is None:
+        raise ToolchainError("ExecuTorch is not installed", try_="pip install 'mmoe-embed[phone]'")
+    return Path(package.origin).parents[1]

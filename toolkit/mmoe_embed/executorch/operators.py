@@ -11,34 +11,35 @@ from torch import Tensor
 from torch.library import Library
 
 _SCHEMAS = {
-    "embed": "Tensor token, Tensor blob, int rows, int columns",
+    "embed": "Tensor tokens, Tensor blob, int rows, int columns",
     "rmsnorm": "Tensor x, Tensor weight, float eps",
     "linear": "Tensor x, Tensor blob, int rows, int columns, int bits",
     "norm_heads": "Tensor qkv, Tensor q_weight, Tensor k_weight, int queries, int keys, float eps",
     "attention": "Tensor qkv, Tensor cosine, Tensor sine, Tensor(a!) kv, Tensor position, int heads, int kv_heads, "
     "bool qk_norm, float eps",
-    "moe": "Tensor n, Tensor router, Tensor bias, Tensor shared, Tensor shared_gate, Tensor experts, int top_k, "
-    "int width, int shared_width, int bits, bool softmax, bool as_scored, float scaling",
+    "moe": "Tensor x, Tensor n, Tensor router, Tensor bias, Tensor shared, Tensor shared_gate, Tensor experts, "
+    "int top_k, int width, int shared_width, int bits, bool softmax, bool as_scored, float scaling",
 }
 
 
-def _floats(like: Tensor, size: int) -> Tensor:
-    return torch.empty(size, dtype=torch.float32, device=like.device)
+def _rows(like: Tensor, size: Any) -> Tensor:
+    """Float rows of `size` columns, as many as `like` has."""
+    return like.new_empty((*like.shape[:-1], size), dtype=torch.float32)
 
 
 def _attention_shape(
     qkv: Tensor, cosine: Tensor, sine: Tensor, kv: Tensor, position: Tensor, heads: int, *_: Any
 ) -> Tensor:
-    return _floats(qkv, heads * 2 * cosine.shape[1])
+    return _rows(qkv, heads * 2 * cosine.shape[1])
 
 
 _SHAPES: dict[str, Callable[..., Tensor]] = {
-    "embed": lambda token, blob, rows, columns: _floats(blob, columns),
+    "embed": lambda tokens, blob, rows, columns: _rows(tokens[:, None], columns),
     "rmsnorm": lambda x, weight, eps: torch.empty_like(x),
-    "linear": lambda x, blob, rows, columns, bits: _floats(x, rows),
+    "linear": lambda x, blob, rows, columns, bits: _rows(x, rows),
     "norm_heads": lambda qkv, *_: torch.empty_like(qkv),
     "attention": _attention_shape,
-    "moe": lambda n, *_: torch.empty_like(n),
+    "moe": lambda x, *_: torch.empty_like(x),
 }
 
 LIBRARY: Any = Library("mmoe", "DEF")  # type: ignore[no-untyped-call]

@@ -1,8 +1,10 @@
 """A .pte program of `mmoe-embed export`, run by ExecuTorch's own runtime on this machine."""
 
+import contextlib
 import ctypes
+import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +18,40 @@ with warnings.catch_warnings():
     from executorch.runtime import Runtime
 
 
+# mmoe_status.h; what an operator or the backend of paged experts can give
+_FAILURES = {
+    -1: "the paging plan in the program is damaged (MMOE_E_ARGUMENT)",
+    -3: "the token is not in the vocabulary (MMOE_E_TOKEN)",
+    -4: "an activation is too large or NaN (MMOE_E_NUMERIC)",
+    -5: "an expert's page does not match its CRC-32 (MMOE_E_PAGE_CRC)",
+    -6: "an expert's page could not be read: the file ends before it, or it is not there (MMOE_E_PAGE_READ)",
+    -8: "the experts are not those of the program, or their file ends too early (MMOE_E_IMAGE)",
+    -9: "another program with paged experts is loaded; only one at a time in a process (MMOE_E_UNSUPPORTED)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Paging:
+    """How often an expert was in a slot when it was chosen, how often it was not, and what was read for that."""
+
+    hits: int
+    misses: int
+    bytes_loaded: int
+
+
 class Session:
     """One sequence of tokens.
 
     Args:
-        program: the .pte file.
+        program: the .pte file; a .ptd of the same name beside it is its experts.
         operators: the library of `build_operators`.
 
+    Attributes:
+        model_id: of the quantized model.
+        context, chunk: tokens of a sequence, and of one pass, at most.
+
     Raises:
-        ToolkitError: the file is not a program of `mmoe-embed export`.
+        ToolkitError: the file is not a program of `mmoe-embed export`, or is damaged.
     """
 
     def __init__(self, program: Path, operators: Path) -> None:
@@ -32,13 +59,17 @@ class Session:
             raise ToolkitError(
                 "no such program", at=str(program), try_="mmoe-embed export CHECKPOINT --board B -o FILE"
             )
-        ctypes.CDLL(str(operators))
-        self._program = Runtime.get().load_program(program)  # must outlive its methods
-        if "decode" not in self._program.method_names:
-            raise ToolkitError("the program has no method `decode`: mmoe-embed did not write it", at=str(program))
-        self.model_id = str(self._program.load_method("mmoe_model_id").execute([])[0])
-        self.context = int(self._program.load_method("mmoe_context").execute([])[0])
-        self._decode = self._program.load_method("decode")
+        self._library = ctypes.CDLL(str(operators))
+        self._file, experts = program, program.with_suffix(".ptd")
+        with self._named_errors():
+            self._program = Runtime.get().load_program(program, data_path=experts if experts.is_file() else None)
+            names = self._program.method_names
+            if "decode" not in names:
+                raise ToolkitError("the program has no method `decode`: mmoe-embed did not write it", at=str(program))
+            constants = ("mmoe_model_id", "mmoe_context", "mmoe_chunk")
+            model_id, context, chunk = (self._program.load_method(name).execute([])[0] for name in constants)
+            self._methods = {name: self._program.load_method(name) for name in ("decode", "prefill") if name in names}
+        self.model_id, self.context, self.chunk = str(model_id), int(context), int(chunk)
         self.position = 0
 
     def reset(self) -> None:
@@ -46,11 +77,15 @@ class Session:
         self.position = 0
 
     def prefill(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Take tokens of a prompt, one after the other; returns the logits after the last."""
-        *before, last = tokens
-        for token in before:
-            self.step(token)
-        return self.step(last)
+        """Take tokens of a prompt, at least one, a chunk at a time; returns the logits after the last.
+
+        Raises:
+            ToolkitError: the context is full; the chunks before have been taken.
+        """
+        logits = self._run(tokens[: self.chunk])
+        for first in range(self.chunk, len(tokens), self.chunk):
+            logits = self._run(tokens[first : first + self.chunk])
+        return logits
 
     def step(self, token: int) -> NDArray[np.float32]:
         """Take one token and return the float32 (vocabulary) logits of the next.
@@ -58,9 +93,31 @@ class Session:
         Raises:
             ToolkitError: the context is full.
         """
-        if self.position >= self.context:
+        return self._run([token])
+
+    def _run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        if self.position + len(tokens) > self.context:
             raise ToolkitError(f"the context of {self.context} tokens is full", try_="start a new sequence")
-        inputs = [torch.tensor([token], dtype=torch.int64), torch.tensor([self.position], dtype=torch.int64)]
-        logits: NDArray[np.float32] = self._decode.execute(inputs)[0].numpy().copy()
-        self.position += 1
+        inputs = [torch.tensor(tokens, dtype=torch.int64), torch.tensor([self.position], dtype=torch.int64)]
+        with self._named_errors():
+            method = self._methods["decode" if len(tokens) == 1 else "prefill"]
+            logits: NDArray[np.float32] = method.execute(inputs)[0].numpy().copy()
+        self.position += len(tokens)
         return logits
+
+    def count_paging(self) -> Paging:
+        """What paging did since the program was loaded; zeros where its experts are not paged."""
+        hits, misses, bytes_loaded = ctypes.c_uint32(), ctypes.c_uint32(), ctypes.c_uint64()
+        self._library.mmoe_executorch_paging(*map(ctypes.byref, (hits, misses, bytes_loaded)))
+        return Paging(hits.value, misses.value, bytes_loaded.value)
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        self._library.mmoe_executorch_failure()
+        try:
+            yield
+        except RuntimeError as error:
+            status = self._library.mmoe_executorch_failure()
+            other = f"ExecuTorch refuses the program, which may be damaged or cut short: {error}"
+            what = _FAILURES.get(status, other)
+            raise ToolkitError(what, at=str(self._file), try_="export the program again") from None

@@ -1,0 +1,23 @@
+"""What the C++ runner prints, against the golden."""
+
+import numpy as np
+
+from mmoe_embed.golden import Golden
+from mmoe_embed.quantized import Quantized
+
+CHECK_PROMPT = [5, 299, 17, 4, 4, 250, 33, 8, 101, 0, 7]
+
+
+def check_golden(model: Quantized, output: str, count: int) -> None:
+    """After CHECK_PROMPT: lines of logits and tokens in turn, `count` of each, then the memory."""
+    golden = Golden(model)
+    logits = golden.prefill(CHECK_PROMPT)
+    *lines, memory = output.splitlines()
+    assert len(lines) == 2 * count
+    for bits, token in zip(lines[::2], lines[1::2], strict=True):
+        word, *found = bits.split()
+        assert word == "logits"
+        assert found == [f"{value:08x}" for value in np.ascontiguousarray(logits).view(np.uint32)]
+        assert int(token) == logits.argmax()
+        logits = golden.step(int(token))
+    assert memory.startswith("peak resident ")
