@@ -71,7 +71,8 @@ def read_grid(file: Path) -> list[Job]:
         for size, experts, granularity, shared, tokens, seed in itertools.product(*axes):
             odd, many = shared and granularity % 2, experts * granularity - shared * granularity // 2 > MAX_EXPERTS
             if experts == 1 or not (odd or many):
-                job = _make_job(table, size, (experts, granularity, shared), first | {"tokens": tokens}, seed, str(file))
+                stage = first | {"tokens": tokens}
+                job = _make_job(table, size, (experts, granularity, shared), stage, seed, str(file))
                 if jobs.setdefault(job.name, job) != job:
                     raise ToolkitError(
                         f"two different runs are both {job.name}",
