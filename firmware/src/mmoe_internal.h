@@ -9,11 +9,13 @@
 #define MMOE_MAX_TOP_K 16
 
 #ifdef MMOE_THREADS
-/* Products go through the port, which may split their rows between threads: mmoe_matvec and mmoe_matmul, bit for bit. */
+/* The port may split them between threads, bit for bit: rows of a product, heads of an attention. */
 void mmoe_port_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 void mmoe_port_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
+mmoe_status mmoe_port_attention(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch);
 #define mmoe_matvec mmoe_port_matvec
 #define mmoe_matmul mmoe_port_matmul
+#define mmoe_attention_s8 mmoe_port_attention
 #endif
 
 /* --- memory.c: every array whose size depends on the model ------------------------------------------------------------- */

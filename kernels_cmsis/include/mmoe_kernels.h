@@ -140,6 +140,11 @@ typedef struct {
  * position < context; out (heads * head_dim), which may be qkv; scratch 16-byte aligned. Returns MMOE_E_NUMERIC as quantize does. */
 mmoe_status mmoe_attention_s8(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch);
 
+/* The same of key/value heads first..end - 1 alone, and of the query heads that share them: nothing that other heads have is
+ * touched, so several calls, each with a scratch of its own, may run at once. */
+mmoe_status mmoe_attention_heads_s8(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch,
+                                    uint32_t first, uint32_t end);
+
 /* CRC-32 of zlib; start with crc = 0. */
 uint32_t mmoe_crc32(uint32_t crc, const void *data, uint32_t length);
 

@@ -12,7 +12,7 @@ from mmoe_embed.arena import arena_problem
 from mmoe_embed.board import load_board
 from mmoe_embed.checkpoint import Checkpoint, load_checkpoint
 from mmoe_embed.errors import FitError, UsageError
-from mmoe_embed.plan import SLOT_STATE_BYTES, PlanRequest, choose_scheme, plan_model
+from mmoe_embed.plan import CHUNKS, DRAM_CHUNKS, SLOT_STATE_BYTES, PlanRequest, choose_scheme, plan_model
 from mmoe_embed.quantize import quantize_checkpoint
 
 WATCH = {
@@ -137,6 +137,13 @@ def test_chunk_costs_no_slots_that_matter(watch: Checkpoint) -> None:
         assert 10 * (single.slots - plan.slots) <= single.slots
         assert plan.sram_used_bytes - single.sram_used_bytes <= single.sram_free_bytes or plan.slots < single.slots
     assert plans[-1].chunk == 32
+
+
+def test_chunk_is_larger_where_ram_is_dram(watch: Checkpoint) -> None:
+    model = quantize_checkpoint(watch, "int8")
+    plan = plan_model(model, load_board("host_x86_64"))
+    assert plan.chunk == max(chunk for chunk in DRAM_CHUNKS if chunk <= model.config.max_position_embeddings)
+    assert plan.chunk > CHUNKS[0]
 
 
 def test_chunk_is_one_where_nothing_is_left(watch: Checkpoint) -> None:

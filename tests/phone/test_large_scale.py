@@ -1,6 +1,7 @@
 """What a phone-sized model needs of the C runtime, at small sizes: tokens of 32 bits, products split between threads."""
 
 import contextlib
+import importlib
 import json
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from mmoe_embed.runners import connect_board
 from mmoe_embed.tokens import build_tables
 from mmoe_embed.traffic import count_token_bytes
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 # gate_up and down of an expert, and the head, are large enough to be split; their tiles do not divide by the threads
 WIDE = small_config(
     vocab_size=66_001, hidden_size=256, moe_intermediate_size=72, shared_expert_intermediate_size=132, num_experts=8
@@ -151,6 +153,55 @@ def test_narrow_vocabulary_keeps_its_tables(tmp_path: Path) -> None:
     assert not plan.wide_tokens
     assert b"sizeof(mmoe_token)" not in emit_model(model, plan).files["tokens.c"]
     assert plan.weights_bytes == len(emit_model(model, plan).files["weights.bin"])
+
+
+def test_zipf_biases_a_router(tmp_path: Path) -> None:
+    config = small_config(hidden_size=256, num_experts=16, num_experts_per_tok=2)
+    checkpoint = load_checkpoint(write_random_checkpoint(tmp_path, config, zipf=0.9))
+    golden, used = Golden(quantize_checkpoint(checkpoint, "int8")), np.zeros((config.num_hidden_layers, 16))
+    for token in np.random.default_rng(1).integers(0, config.vocab_size, 200):
+        golden.reset()
+        golden.step(int(token))
+        for layer, experts in enumerate(golden.routes):
+            used[layer, experts] += 1
+    wanted = 1 / np.arange(1, 17) ** 0.9
+    share = -np.sort(-used, axis=1) / used.sum(axis=1, keepdims=True)
+    assert np.abs(share - wanted / wanted.sum()).max() < 0.08
+    assert len({tuple(np.argsort(-layer)) for layer in used}) == len(used)  # each layer has favourites of its own
+
+
+def test_sweep_of_limits(tmp_path: Path) -> None:
+    config = small_config(hidden_size=256, moe_intermediate_size=512, num_experts=16, vocab_size=512)
+    checkpoint = write_random_checkpoint(tmp_path / "model", config)
+    command = [sys.executable, str(SCRIPTS / "phone_sweep.py"), str(checkpoint), str(tmp_path / "builds")]
+    small = ["--percent", "300", "--prefill", "8", "--context", "8", "--tokens", "2", "--json"]
+    done = subprocess.run([*command, *small], capture_output=True, text=True, check=False)
+    if "no limit of memory can be set" in done.stderr:
+        pytest.skip("no cgroup can be made here")
+    assert done.returncode == 0, done.stderr
+    (point,) = json.loads(done.stdout)
+    paged, mapped = point["bench"]["builds"]
+    assert point["percent"] == 300
+    assert (mapped["expert_mode"], mapped["slots"]) == ("in place", 0)
+    assert paged["slots"] == 16 * config.num_hidden_layers
+    assert 0 < paged["decode"][0]["hit_rate"] <= 1
+
+
+def test_peers_are_compared_by_their_fastest_round() -> None:
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        phone_peers = importlib.import_module("phone_peers")
+    finally:
+        sys.path.remove(str(SCRIPTS))
+    rounds = [
+        {"ours": {"prefill": 2.0, "MoE decode": 3.0}, "theirs": {"prefill": 8.0}, "layer": {"MoE decode": 6.0}},
+        {"ours": {"prefill": 4.0, "MoE decode": 3.0}, "theirs": {"prefill": 9.0}, "layer": {"MoE decode": 9.0}},
+    ]
+    ours, theirs, layer, version = phone_peers.render(rounds, {"theirs": "1.0"}, Request()).splitlines()[-4:]
+    assert ours.split()[1:] == ["1.00", "(1.00)", "1.00", "(1.00)"]
+    assert theirs.split()[1:] == ["4.00", "(2.83)"]
+    assert layer.split()[1:] == ["2.00", "(2.50)"]
+    assert version == "theirs: 1.0"
 
 
 def test_random_checkpoint_is_a_checkpoint(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The golden: SPEC.md section 3 in numpy, written from the text and not from the C."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 _TINY = np.float32(2.0**-64)
 _LIMIT = np.float32(2.0**60)
 _ONE = np.float32(1)
+_PRODUCT_BYTES = 3 << 30  # of matrices as float64, of which a phone's model has several times as many
 
 
 class NumericError(ToolkitError):
@@ -147,6 +148,24 @@ class _Product:
         return sums * (scale * self.scale)
 
 
+class _Products(dict[str, _Product]):
+    """Products by name, made when they are first asked for; when they take too much, all are forgotten."""
+
+    def __init__(self, matrices: Mapping[str, Matrix]) -> None:
+        super().__init__()
+        self._matrices = matrices
+        self._bytes = 0
+
+    def __missing__(self, name: str) -> _Product:
+        product = _Product(self._matrices[name])
+        self._bytes += product.integers.nbytes
+        if self._bytes > _PRODUCT_BYTES:
+            self.clear()
+            self._bytes = product.integers.nbytes
+        self[name] = product
+        return product
+
+
 class Golden:
     """One model, decoding one sequence.
 
@@ -167,7 +186,7 @@ class Golden:
         self.windows: Floats | None = None
         if model.config.is_classifier:
             self.windows = np.zeros((0, model.config.window_size), np.float32)
-        self._products = {name: _Product(matrix) for name, matrix in model.matrices.items()}
+        self._products = _Products(model.matrices)
         self._eps = np.float32(self.config.rms_norm_eps)
         self.reset()
 

@@ -28,7 +28,9 @@ from mmoe_embed.weights import count_weights_bytes
 FORMAT = 1
 POLICIES = tuple(RUNTIME_POLICIES)  # the default first
 CHUNKS = (32, 16, 8, 4, 2)  # tokens of one pass, the best first; 1 is what remains
-MAX_CHUNK = 255
+# Where RAM is DRAM, bytes of activations cost little, and each expert is read once a chunk
+DRAM_CHUNKS = (256, 128, 64, *CHUNKS)
+MAX_CHUNK = 256
 _SLOTS_PER_LOST_SLOT = 10  # a larger chunk may cost one expert slot of so many
 SLOT_STATE_BYTES = 12  # of the runtime's own data, one a slot: mmoe_slot in firmware/src/mmoe_internal.h
 _EXPERT_STATE_BYTES = 12
@@ -213,8 +215,9 @@ def plan_model(
 ) -> BoardPlan:
     """Place a quantized model on a board.
 
-    A prompt is taken in chunks. Unless the request says how large, the chunk is the largest of CHUNKS that changes
-    nothing about how experts are kept, but for one slot in _SLOTS_PER_LOST_SLOT.
+    A prompt is taken in chunks. Unless the request says how large, the chunk is the largest of CHUNKS (of DRAM_CHUNKS
+    where that is what RAM is) that changes nothing about how experts are kept, but for one slot in
+    _SLOTS_PER_LOST_SLOT.
 
     Args:
         model: the quantized model.
@@ -236,7 +239,8 @@ def plan_model(
 def _search_chunk(model: Quantized, board: Board, request: PlanRequest, runtime: RuntimeBytes) -> BoardPlan:
     """The largest chunk that costs few expert slots."""
     smallest = _plan_chunk(model, board, request, runtime, 1)
-    for chunk in (chunk for chunk in CHUNKS if chunk <= model.config.max_position_embeddings):
+    chunks = DRAM_CHUNKS if board.memory_for("arena").kind == "dram" else CHUNKS
+    for chunk in (chunk for chunk in chunks if chunk <= model.config.max_position_embeddings):
         with contextlib.suppress(FitError, UsageError):
             plan = _plan_chunk(model, board, request, runtime, chunk)
             lost = smallest.slots - plan.slots

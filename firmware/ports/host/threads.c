@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Matrix products split over threads, always in the same way: each thread has a run of whole tiles of rows. A row is a sum of
- * its own, so the bits are those of one thread. */
+ * Work split over threads, always in the same way: of a matrix product each thread has a run of whole tiles of rows, of an
+ * attention a run of key/value heads. A row is a sum of its own and heads share nothing, so the bits are those of one thread. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -13,6 +13,7 @@
 
 void mmoe_port_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 void mmoe_port_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
+mmoe_status mmoe_port_attention(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch);
 
 enum {
     MOST_THREADS = 16,
@@ -21,11 +22,23 @@ enum {
 };
 
 static struct {
-    const mmoe_matrix *matrix;
-    const mmoe_vector *const *in;
-    float *const *out;
-    uint32_t count;
-    void *scratch;
+    void (*run)(uint32_t part);
+    void *scratch; /* of the first thread */
+    union {
+        struct {
+            const mmoe_matrix *matrix;
+            const mmoe_vector *const *in;
+            float *const *out;
+            uint32_t count;
+        } product;
+        struct {
+            const mmoe_attention *shape;
+            float *qkv, *out;
+            void *kv;
+            uint32_t position;
+        } attention;
+    };
+    _Atomic int failed; /* the status of a thread whose part failed */
 } job;
 
 static uint32_t threads = 1;
@@ -34,6 +47,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wakes = PTHREAD_COND_INITIALIZER;
 static uint32_t asleep;
 static void *own_scratch[MOST_THREADS]; /* of every thread but the first, which has the caller's */
+static size_t own_bytes;
 
 static void relax(uint32_t spin) {
     if (spin >= SPINS)
@@ -47,11 +61,13 @@ static void relax(uint32_t spin) {
 #endif
 }
 
-/* Thread `part` of `threads`: its tiles of four rows */
-static void run_part(uint32_t part) {
-    const mmoe_matrix *w = job.matrix;
-    const uint64_t tiles = (w->rows + MMOE_ROWS - 1) / MMOE_ROWS;
-    const size_t first = (size_t)(tiles * part / threads), end = (size_t)(tiles * (part + 1) / threads);
+/* The share of thread `part` in `count` things that follow each other */
+static size_t share(uint64_t count, uint32_t part) { return (size_t)(count * part / threads); }
+
+static void run_product(uint32_t part) {
+    const mmoe_matrix *w = job.product.matrix;
+    const uint32_t tiles = (w->rows + MMOE_ROWS - 1) / MMOE_ROWS;
+    const size_t first = share(tiles, part), end = share(tiles, part + 1);
     const size_t blocks = w->bits == 4 ? MMOE_GROUPS((size_t)w->columns) : MMOE_PAD((size_t)w->columns, 16u) / 16;
     const uint32_t from = MMOE_ROWS * (uint32_t)first;
     if (first == end) return;
@@ -64,11 +80,20 @@ static void run_part(uint32_t part) {
         .row_scales = w->row_scales + from,
     };
     float *out[MMOE_BATCH];
-    for (uint32_t i = 0; i < job.count; i++) out[i] = job.out[i] + from;
-    if (job.count == 1)
-        mmoe_matvec(&rows, job.in[0], out[0]);
+    for (uint32_t i = 0; i < job.product.count; i++) out[i] = job.product.out[i] + from;
+    if (job.product.count == 1)
+        mmoe_matvec(&rows, job.product.in[0], out[0]);
     else
-        mmoe_matmul(&rows, job.in, out, job.count, part ? own_scratch[part] : job.scratch);
+        mmoe_matmul(&rows, job.product.in, out, job.product.count, part ? own_scratch[part] : job.scratch);
+}
+
+static void run_attention(uint32_t part) {
+    const mmoe_attention *a = job.attention.shape;
+    const uint32_t first = (uint32_t)share(a->kv_heads, part), end = (uint32_t)share(a->kv_heads, part + 1);
+    const mmoe_status status =
+        mmoe_attention_heads_s8(a, job.attention.qkv, job.attention.kv, job.attention.position, job.attention.out,
+                                part ? own_scratch[part] : job.scratch, first, end);
+    if (status != MMOE_OK) atomic_store(&job.failed, status);
 }
 
 static void *serve(void *number) {
@@ -83,10 +108,23 @@ static void *serve(void *number) {
             pthread_mutex_unlock(&lock);
         }
         seen++;
-        run_part(part);
+        job.run(part);
         atomic_fetch_sub(&working, 1);
     }
     return NULL;
+}
+
+/* Every thread has scratch of so many bytes from here on; only while none of them works. */
+static int provide_scratch(size_t bytes) {
+    if (bytes <= own_bytes) return 0;
+    for (uint32_t part = 1; part < threads; part++) {
+        void *larger = aligned_alloc(64, MMOE_PAD(bytes, 64));
+        if (!larger) return -1;
+        free(own_scratch[part]);
+        own_scratch[part] = larger;
+    }
+    own_bytes = bytes;
+    return 0;
 }
 
 int host_threads_open(uint32_t count) {
@@ -96,14 +134,23 @@ int host_threads_open(uint32_t count) {
         return -1;
     }
     threads = count;
-    for (uint32_t part = 1; part < count; part++) {
-        own_scratch[part] = aligned_alloc(64, MMOE_PAD(MMOE_MATMUL_SCRATCH_BYTES(MMOE_MAX_COLUMNS), 64));
-        if (!own_scratch[part] || pthread_create(&thread, NULL, serve, (void *)(uintptr_t)part)) {
-            fputs("cannot start a thread\n", stderr);
-            return -1;
-        }
-    }
-    return 0;
+    int failed = provide_scratch(MMOE_MATMUL_SCRATCH_BYTES(MMOE_MAX_COLUMNS));
+    for (uint32_t part = 1; part < count && !failed; part++)
+        failed = pthread_create(&thread, NULL, serve, (void *)(uintptr_t)part);
+    if (failed) fputs("cannot start a thread\n", stderr);
+    return failed ? -1 : 0;
+}
+
+/* Runs the job's parts, each in its thread. */
+static void run_job(void (*run)(uint32_t part), void *scratch) {
+    job.run = run, job.scratch = scratch;
+    atomic_store(&working, threads - 1);
+    pthread_mutex_lock(&lock);
+    atomic_fetch_add(&turn, 1);
+    if (asleep) pthread_cond_broadcast(&wakes);
+    pthread_mutex_unlock(&lock);
+    run(0);
+    for (uint32_t spin = 0; atomic_load(&working); spin++) relax(spin);
 }
 
 void mmoe_port_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
@@ -111,14 +158,19 @@ void mmoe_port_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *
         mmoe_matmul(w, x, y, count, scratch);
         return;
     }
-    job.matrix = w, job.in = x, job.out = y, job.count = count, job.scratch = scratch;
-    atomic_store(&working, threads - 1);
-    pthread_mutex_lock(&lock);
-    atomic_fetch_add(&turn, 1);
-    if (asleep) pthread_cond_broadcast(&wakes);
-    pthread_mutex_unlock(&lock);
-    run_part(0);
-    for (uint32_t spin = 0; atomic_load(&working); spin++) relax(spin);
+    job.product.matrix = w, job.product.in = x, job.product.out = y, job.product.count = count;
+    run_job(run_product, scratch);
 }
 
 void mmoe_port_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y) { mmoe_port_matmul(w, &x, &y, 1, NULL); }
+
+mmoe_status mmoe_port_attention(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch) {
+    const size_t bytes = MMOE_ATTENTION_SCRATCH_BYTES(a->heads, a->kv_heads, a->context, a->head_dim);
+    if (threads == 1 || a->kv_heads == 1 || provide_scratch(bytes))
+        return mmoe_attention_s8(a, qkv, kv, position, out, scratch);
+    job.attention.shape = a, job.attention.qkv = qkv, job.attention.kv = kv, job.attention.position = position;
+    job.attention.out = out;
+    atomic_store(&job.failed, MMOE_OK);
+    run_job(run_attention, scratch);
+    return (mmoe_status)atomic_load(&job.failed);
+}
