@@ -5,12 +5,17 @@
 
 The architecture is qwen2moe, the nearest that llama.cpp has: routed experts, a shared one, grouped-query attention. It
 differs in what costs next to nothing: scores are a softmax, the shared expert has a gate, q and k have no norm.
+
+LLAMA_CPP_LIB_PATH names a folder of libraries to take in place of those that llama-cpp-python was installed with; they
+must be of the same version of llama.cpp.
 """
 
 import argparse
+import ctypes
 import importlib.metadata
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable
@@ -48,7 +53,8 @@ def write(checkpoint: Path, output: Path) -> None:
         kind = gguf.GGMLQuantizationType.Q4_0 if bits == 4 else gguf.GGMLQuantizationType.Q8_0
         writer.add_tensor(name, blocks.reshape(*shape[:-1], shape[-1] // BLOCK * size), raw_dtype=kind)
 
-    add_blocks("token_embd.weight", config["vocab_size"], hidden, bits=8)  # tied: it is the head too
+    for name in ("token_embd", "output"):  # not tied: of the embedding one row is read a token
+        add_blocks(f"{name}.weight", config["vocab_size"], hidden, bits=8)
     add_float("output_norm.weight", hidden, value=1.0)
     for layer in range(config["num_hidden_layers"]):
         at = f"blk.{layer}."
@@ -100,6 +106,7 @@ def run(model: Path, threads: int, prefill: int, contexts: list[int], decoded: i
     """
     import llama_cpp
 
+    _load_processors()
     llama_cpp.llama_backend_init()
     llama = llama_cpp.llama_model_load_from_file(str(model).encode(), llama_cpp.llama_model_default_params())
     options = llama_cpp.llama_context_default_params()
@@ -129,6 +136,13 @@ def run(model: Path, threads: int, prefill: int, contexts: list[int], decoded: i
     speed = measure(feed, clear, prefill, contexts, decoded)
     info = llama_cpp.llama_print_system_info().decode()
     return {"version": importlib_version("llama_cpp_python", llama_cpp.__version__), "system": info} | speed
+
+
+def _load_processors() -> None:
+    """Of libraries that were built for many processors, the part that fits this one best."""
+    folder = os.environ.get("LLAMA_CPP_LIB_PATH")
+    if folder and list(Path(folder).glob("libggml-cpu-*.so")):
+        ctypes.CDLL(str(Path(folder) / "libggml.so")).ggml_backend_load_all_from_path(folder.encode())
 
 
 def measure(
