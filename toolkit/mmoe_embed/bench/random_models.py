@@ -68,7 +68,7 @@ def find_router_bias(config: ModelConfig, zipf: float) -> NDArray[np.float64]:
         chosen = np.argpartition(-(scores + bias), top_k, axis=1)[:, :top_k]
         counts = np.bincount(chosen.reshape(-1), minlength=config.num_experts)
         bias += _STEP * np.log(wanted / (np.maximum(counts, 1) / _ROUTED))
-    return bias - bias.mean()
+    return np.asarray(bias - bias.mean(), np.float64)
 
 
 def byte_tokenizer() -> str:
