@@ -82,6 +82,7 @@ def test_replay_keeps_the_rules_whatever_the_trace(drawn: tuple[Trace, int]) -> 
     trace, slots = drawn
     replayer = Replayer(trace)
     replays = {policy: replayer.replay(policy, slots * SIZE) for policy in POLICIES}
+    assert replayer.replay_all(slots * SIZE) == list(replays.values())
     hits = {policy: replay.decode_hits + replay.prefill_hits for policy, replay in replays.items()}
     for policy, replay in replays.items():
         assert replay == replayer.replay(policy, slots * SIZE)

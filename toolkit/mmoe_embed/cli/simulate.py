@@ -37,7 +37,7 @@ def command(trace: Path, budget: int, policy: str, bandwidth: float, learn_from:
     """
     loaded = read_trace(trace)
     replayer = Replayer(loaded, read_trace(learn_from) if learn_from else None)
-    replays = [replayer.replay(name, budget) for name in (POLICIES if policy == "all" else [policy])]
+    replays = replayer.replay_all(budget) if policy == "all" else [replayer.replay(policy, budget)]
     note = describe_cycle(loaded, budget)
     data = {
         "trace": str(trace),

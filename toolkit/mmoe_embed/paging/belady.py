@@ -42,8 +42,7 @@ class BeladyCache(Cache):
         if not self._bypass:
             super().shrink(layer, batch)
             return
-        while self.used > self.budget:
-            self.drop(self.choose_victim(layer, set()))
+        self.drop_victims(layer, set())
 
     def choose_victim(self, layer: int, kept: set[int]) -> int:
         """The resident whose next use is farthest."""

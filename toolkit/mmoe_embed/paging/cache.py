@@ -26,6 +26,7 @@ class Cache:
     def __init__(self, sizes: Sequence[int], budget: int) -> None:
         self.sizes = list(sizes)
         self.budget = budget
+        self._largest = max(self.sizes, default=0)
         self.used = 0
         self.resident = bytearray(len(self.sizes))
         self.missing: list[int] = []  # of the last batch
@@ -53,13 +54,23 @@ class Cache:
 
     def shrink(self, layer: int, batch: list[int]) -> None:
         """Evict until the budget holds."""
-        kept = set(batch)
-        own = sum(self.sizes[expert] for expert in batch)
-        if own > self.budget:
-            self._drop_batch(batch, own)
-            return
-        while self.used > self.budget:
-            self.drop(self.choose_victim(layer, kept))
+        if len(batch) * self._largest > self.budget:
+            own = sum(self.sizes[expert] for expert in batch)
+            if own > self.budget:
+                self._drop_batch(batch, own)
+                return
+        self.drop_victims(layer, set(batch))
+
+    def drop_victims(self, layer: int, kept: set[int]) -> None:
+        """Evict, but for `kept`, until the budget holds."""
+        resident, sizes, evicted, budget, used = self.resident, self.sizes, self.evicted, self.budget, self.used
+        choose = self.choose_victim
+        while used > budget:
+            victim = choose(layer, kept)
+            resident[victim] = 0
+            used -= sizes[victim]
+            evicted.append(victim)
+        self.used = used
 
     def choose_victim(self, layer: int, kept: set[int]) -> int:
         """A resident expert outside the batch at hand, to be evicted; no longer known to the policy."""

@@ -6,7 +6,7 @@ other, bytes read / bandwidth: nothing is hidden behind compute, and a read has 
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -89,17 +89,32 @@ class Replayer:
             UsageError: no such policy.
         """
         cache = self._make_cache(policy, budget)
-        counts = [[0, 0], [0, 0]]  # by phase: accesses, misses
-        sizes, bytes_read = self._sizes, 0
+        return self._run(cache, {policy: cache})[0]
+
+    def replay_all(self, budget: int) -> list[Replay]:
+        """Replay all of `POLICIES`, each from an empty cache; those that `default` follows run beside it, once."""
+        default = DefaultCache(self._sizes, budget, len(self.trace.expert_bytes))
+        replays = {replay.policy: replay for replay in self._run(default, {"default": default, **default.shadows})}
+        return [replays[policy] if policy in replays else self.replay(policy, budget) for policy in POLICIES]
+
+    def _run(self, cache: Cache, counted: Mapping[str, Cache]) -> list[Replay]:
+        """Replay through `cache`, and count the caches that take part in it, by policy."""
+        missed = [[0, 0] for _ in counted]  # of each by phase
+        sizes, bytes_read, accesses = self._sizes, [0] * len(counted), [0, 0]
+        caches = list(enumerate(counted.values()))
         for (layer, batch, starts_token), phase in zip(self._batches, self.trace.phases.tolist(), strict=True):
             cache.access(layer, batch, starts_token)
-            count = counts[phase]
-            count[0] += len(batch)
-            count[1] += len(cache.missing)
-            for expert in cache.missing:
-                bytes_read += sizes[expert]
-        (prefill, prefill_missed), (decode, decode_missed) = counts
-        return Replay(policy, prefill, prefill - prefill_missed, decode, decode - decode_missed, bytes_read)
+            accesses[phase] += len(batch)
+            for number, each in caches:
+                missing = each.missing
+                missed[number][phase] += len(missing)
+                for expert in missing:
+                    bytes_read[number] += sizes[expert]
+        prefill, decode = accesses
+        return [
+            Replay(policy, prefill, prefill - of_prefill, decode, decode - of_decode, read)
+            for policy, (of_prefill, of_decode), read in zip(counted, missed, bytes_read, strict=True)
+        ]
 
     def _make_cache(self, policy: str, budget: int) -> Cache:
         sizes, layers = self._sizes, len(self.trace.expert_bytes)

@@ -20,7 +20,8 @@ class WaitCache(Cache):
 
     SPEC.md 7.2 has the arithmetic, all of it in integers; `firmware/src/policy.c` does the same. The chance of a use is
     a decaying average of the uses, and more where the layer chose the expert at its last turn. It changes at the
-    layer's own turn only, so the waits of its residents are kept in a row; an eviction compares the rows' largest.
+    layer's own turn only, so what the turns of a pass will make of all chances is computed at its start, at once. The
+    waits of a layer's residents are kept in a row; an eviction compares the rows' largest.
 
     Args:
         layers: sizes are (layers, experts of a layer), layer by layer.
@@ -34,81 +35,95 @@ class WaitCache(Cache):
         super().__init__(sizes, budget)
         self._per_layer = len(self.sizes) // layers
         self._clock = 0
-        self._turn = -1  # the layer whose turn it is, in this pass
         self._chances: Integers = np.zeros((layers, self._per_layer), np.int64)
         self._when: Integers = np.zeros((layers, self._per_layer), np.int64)  # last use
         self._keys: Integers = np.full((layers, self._per_layer), _GONE, np.int64)  # of what may be evicted
-        self._worst: Integers = np.full(layers, _GONE, np.int64)  # each row's largest
+        self._first: list[int] = [0] * layers  # each row's largest: where it stands
+        self._worst: Integers = np.full(layers, _GONE, np.int64)  # and how large it is
         number = np.arange(layers)
         to_go = (number[None, :] - number[:, None] - 1) % layers  # a layer that was just computed is a whole token away
         self._distances = ((to_go << self.TOKEN_SHIFT) // layers) << self._ORDER_BITS
+        self._look_ahead()
 
     def access(self, layer: int, batch: list[int], starts_token: bool) -> None:
         """Count the uses, evict, and only then let the batch take part."""
         super().access(layer, batch, starts_token)
-        first, row = layer * self._per_layer, self._keys[layer]
-        here = [expert - first for expert in batch if self.resident[expert]]
-        row[here] = self._new_keys[here]
-        self._worst[layer] = row.max()
+        columns, here = self._columns, [bool(self.resident[expert]) for expert in batch]
+        if not all(here):  # the batch alone is over the budget
+            columns = columns[here]
+        row = self._keys[layer]
+        row[columns] = self._used_waits[layer][columns] - self._when[layer][columns]
+        self._find_first(layer)
 
     def begin_token(self) -> None:
         """No layer has had its turn."""
-        self._turn = -1
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """What the layers' next turns make of chances and waits, of experts that they leave out and that they use."""
+        self._turn = -1  # the layer whose turn it is, in this pass
+        self._left_out = (self._chances - (self._chances >> self.DECAY_SHIFT)) & ~1
+        self._used = (self._left_out + self.USE) | 1
+        self._left_out_waits, self._used_waits = self._make_waits(self._left_out), self._make_waits(self._used)
+
+    def _make_waits(self, chances: Integers) -> Integers:
+        """For the turn after the next one, before what tells equals apart."""
+        wait = ((1 << 16) + self.AGAIN << self.TOKEN_SHIFT) / (chances + (chances & 1) * self.AGAIN + self.LEAST)
+        return wait.astype(np.int64) << self._ORDER_BITS  # rounds as // does: both numbers are far below 2**53
 
     def touch(self, layer: int, batch: list[int]) -> None:
         """Let the layer's chances decay at its turn, count the uses, and take the batch out of the row."""
-        first = layer * self._per_layer
-        columns = np.array(batch, np.int64) - first
+        self._columns = columns = np.array(batch, np.int64) - layer * self._per_layer
         chances, when, row = self._chances[layer], self._when[layer], self._keys[layer]
         if layer != self._turn:  # else the layer goes on with more experts for a chunk of a prompt
-            chances -= chances >> self.DECAY_SHIFT
-            chances &= ~1
             self._turn = layer
-        chances[columns] += self.USE
-        chances[columns] |= 1
+            chances[:] = self._left_out[layer]
+            np.copyto(row, self._left_out_waits[layer] - when, where=row != _GONE)
+        chances[columns] = self._used[layer][columns]
         when[columns] = np.arange(self._clock, self._clock + len(batch))
         self._clock += len(batch)
-        self._new_keys = self._make_keys(chances, when)
-        np.copyto(row, self._new_keys, where=row != _GONE)
         row[columns] = _GONE
-        self._worst[layer] = row.max()
-
-    def _make_keys(self, chances: Integers, when: Integers) -> Integers:
-        """Waits for the turn after the next one, and which of equals is older."""
-        waits = ((1 << 16) + self.AGAIN << self.TOKEN_SHIFT) // (chances + (chances & 1) * self.AGAIN + self.LEAST)
-        return (waits << self._ORDER_BITS) - when
+        self._find_first(layer)
 
     def make_room(self, layer: int, size: int, kept: set[int]) -> None:
         """Evict; `kept` stand outside their rows meanwhile."""
         places = np.divmod(np.array(sorted(kept), np.int64), self._per_layer)
         held = self._keys[places]
         self._keys[places] = _GONE
-        self._worst[:] = self._keys.max(axis=1)
+        self._find_all()
         super().make_room(layer, size, kept)
         self._keys[places] = held
-        self._worst[:] = self._keys.max(axis=1)
+        self._find_all()
 
     def note_admitted(self, expert: int) -> None:
         """With the chance that it had, and last of equals."""
         layer, column = divmod(expert, self._per_layer)
         self._when[layer, column] = self._clock
-        self._keys[layer, column] = self._make_keys(self._chances[layer, column], self._when[layer, column])
-        self._worst[layer] = self._keys[layer].max()
+        self._keys[layer, column] = self._make_waits(self._chances[layer, column]) - self._clock
+        self._find_first(layer)
 
     def choose_victim(self, layer: int, kept: set[int]) -> int:
         """The first of the row whose first waits longest."""
         number = int((self._worst + self._distances[layer]).argmax())
-        row = self._keys[number]
-        column = int(row.argmax())
-        row[column] = _GONE
-        self._worst[number] = row.max()
+        column = self._first[number]
+        self._keys[number, column] = _GONE
+        self._find_first(number)
         return number * self._per_layer + column
 
     def forget(self, expert: int) -> None:
         """Leave the row."""
         layer, column = divmod(expert, self._per_layer)
         self._keys[layer, column] = _GONE
-        self._worst[layer] = self._keys[layer].max()
+        self._find_first(layer)
+
+    def _find_first(self, layer: int) -> None:
+        row = self._keys[layer]
+        self._first[layer] = column = int(row.argmax())
+        self._worst[layer] = row[column]
+
+    def _find_all(self) -> None:
+        self._first = self._keys.argmax(axis=1).tolist()
+        self._worst = self._keys.max(axis=1)
 
 
 class DefaultCache(Cache):
@@ -119,6 +134,9 @@ class DefaultCache(Cache):
     read of its own. A policy takes over when its hits ahead of the leader, token by token, sum up to more than a few,
     and to what chance alone would give (the root of the sum of their squares); both sums decay. All arithmetic is in
     integers. Shadows: expected wait, which leads at first, LFU, LRU, and MRU for loops.
+
+    Attributes:
+        shadows: by their policies' names.
     """
 
     HORIZON_SHIFT = 7  # tokens: 2**7
@@ -126,12 +144,13 @@ class DefaultCache(Cache):
 
     def __init__(self, sizes: Sequence[int], budget: int, layers: int) -> None:
         super().__init__(sizes, budget)
-        self._shadows: list[Cache] = [
-            WaitCache(sizes, budget, layers),
-            LfuCache(sizes, budget),
-            LruCache(sizes, budget),
-            MruCache(sizes, budget),
-        ]
+        self.shadows: dict[str, Cache] = {
+            "wait": WaitCache(sizes, budget, layers),
+            "lfu": LfuCache(sizes, budget),
+            "lru": LruCache(sizes, budget),
+            "mru": MruCache(sizes, budget),
+        }
+        self._shadows = list(self.shadows.values())
         self._new = [0] * len(self._shadows)  # less misses in this token
         self._leads = [0] * len(self._shadows)  # hits ahead of the leader, decaying, in 2**-_LEAD_SHIFT
         self._noise = [0] * len(self._shadows)  # squares of what each token added, alike
@@ -161,8 +180,11 @@ class DefaultCache(Cache):
 
     def shrink(self, layer: int, batch: list[int]) -> None:
         """Evict what the leader does not hold; the leader fits the budget, so there is always enough."""
-        while self.used > self.budget:
-            self.drop(self._extra.popitem(last=False)[0])
+        self.drop_victims(layer, set())
+
+    def choose_victim(self, layer: int, kept: set[int]) -> int:
+        """What the leader gave up first."""
+        return self._extra.popitem(last=False)[0]
 
     def _choose_leader(self) -> None:
         leads, noise, decay = self._leads, self._noise, self.HORIZON_SHIFT
@@ -192,22 +214,25 @@ class Features:
 
     def __init__(self, experts: int) -> None:
         self._keep = np.exp(-1 / np.array(self.SPANS))
-        self.averages = np.zeros((experts, len(self.SPANS)))
-        self.recent = np.zeros((experts, 1))
+        self._decay = np.array([*self._keep, np.exp(-1 / 4), 1.0])
+        self.values = np.zeros((experts, len(self._decay)))
+        self.values[:, -1] = 1.0
+
+    @property
+    def recent(self) -> Reals:
+        """(experts,): exp(-age / 4), 0 before the first use."""
+        return self.values[:, -2]
 
     def decay(self, rows: slice) -> None:
         """Let a token pass for some experts."""
-        self.averages[rows] *= self._keep
-        self.recent[rows] *= np.exp(-1 / 4)
+        self.values[rows] *= self._decay
 
     def touch(self, experts: list[int]) -> None:
         """Count the uses."""
-        self.averages[experts] += 1 - self._keep
-        self.recent[experts] = 1
-
-    def read(self, experts: slice | list[int]) -> Reals:
-        """(experts, 6)."""
-        return np.hstack([self.averages[experts], self.recent[experts], np.ones_like(self.recent[experts])])
+        touched = self.values[experts]
+        touched[:, :-2] += 1 - self._keep
+        touched[:, -2] = 1.0
+        self.values[experts] = touched
 
 
 def learn_weights(batches: Sequence[tuple[int, list[int], bool]], experts: int) -> Reals:
@@ -228,8 +253,8 @@ def learn_weights(batches: Sequence[tuple[int, list[int], bool]], experts: int) 
         features.decay(slice(None))
         features.touch(token)
         if number % every == 0:
-            seen = np.flatnonzero(features.recent[:, 0]).tolist()
-            rows.append(features.read(seen))
+            seen = np.flatnonzero(features.recent)
+            rows.append(features.values[seen])
             labels.append(np.isin(seen, tokens[number + 1]))
     weights = np.zeros(len(Features.SPANS) + 2)
     weights[2] = 1.0
@@ -262,7 +287,8 @@ class LearnedCache(Cache):
         self._per_layer = len(self.sizes) // layers
         self._features = Features(len(self.sizes))
         self._scores: Reals = np.full((layers, self._per_layer), np.inf)  # of residents
-        self._lowest: Reals = np.full(layers, np.inf)
+        self._first: list[int] = [0] * layers  # each layer's lowest: where it stands
+        self._lowest: Reals = np.full(layers, np.inf)  # and how low it is
 
     def touch(self, layer: int, batch: list[int]) -> None:
         """Score the layer; the batch counts as resident, since it is loaded before anything is evicted."""
@@ -271,18 +297,22 @@ class LearnedCache(Cache):
         self._features.touch(batch)
         here = np.frombuffer(self.resident, np.uint8)[rows].astype(bool)
         here[[expert - rows.start for expert in batch]] = True
-        self._scores[layer] = np.where(here, self._features.read(rows) @ self._weights, np.inf)
-        self._lowest[layer] = self._scores[layer].min()
+        self._scores[layer] = np.where(here, self._features.values[rows] @ self._weights, np.inf)
+        self._find_first(layer)
 
     def shrink(self, layer: int, batch: list[int]) -> None:
         """Evict; nothing is kept for being at hand."""
-        while self.used > self.budget:
-            self.drop(self.choose_victim(layer, set()))
+        self.drop_victims(layer, set())
 
     def choose_victim(self, layer: int, kept: set[int]) -> int:
         """The lowest of the layers' lowest."""
-        row = int(self._lowest.argmin())
-        column = int(self._scores[row].argmin())
-        self._scores[row, column] = np.inf
-        self._lowest[row] = self._scores[row].min()
-        return row * self._per_layer + column
+        number = int(self._lowest.argmin())
+        column = self._first[number]
+        self._scores[number, column] = np.inf
+        self._find_first(number)
+        return number * self._per_layer + column
+
+    def _find_first(self, layer: int) -> None:
+        row = self._scores[layer]
+        self._first[layer] = column = int(row.argmin())
+        self._lowest[layer] = row[column]
