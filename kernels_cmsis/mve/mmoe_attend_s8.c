@@ -109,64 +109,89 @@ static MMOE_NAKED void score_blocks(MMOE_UNUSED const pair_scores *p) {
             "pop {r4-r11, pc}\n");
 }
 
-/* z = e * value_scale, e = exp(z - max z); out[0..3] the lanes of the sum of e; returns the bits of the largest z. n >= 1 */
-static MMOE_NAKED uint32_t weigh(MMOE_UNUSED float *z, MMOE_UNUSED const float *value_scale, MMOE_UNUSED uint32_t n,
-                                 MMOE_UNUSED float out[4]) {
-    __asm__("push {r3-r9, lr}\n"
+typedef struct {
+    float *z;                  /* 0: scores of the first head */
+    int16_t *b;                /* 4: its weights */
+    float *factor;             /* 8: what the heads' sums are to be multiplied with */
+    const float *z_end;        /* 12: behind the last head */
+    uint32_t z_bytes, b_bytes; /* 16, 20: from one head to the next */
+    const float *value_scales; /* 24 */
+    uint32_t positions;        /* 28: at least 1 */
+    float limit;               /* 32: mmoe_weight_limit */
+} weighing;
+
+/* The softmax of each head: its largest score; e = exp(z - largest), z = e * value_scale; b = z * (limit / max z), rounded, and
+ * zero up to eight. r10: z, r11: b, r12: the weighing, q7: minus infinity */
+static MMOE_NAKED void weigh(MMOE_UNUSED weighing *w) {
+    __asm__("push {r4-r11, lr}\n"
             "vpush {d8-d15}\n"
-            "mov r12, r2\n" MMOE_EXP_CONSTANTS
+            "mov r12, r0\n" MMOE_EXP_CONSTANTS
             "movw r2, #0\n"
-            "movt r2, #0xFF80\n" /* minus infinity */
-            "vdup.32 q4, r2\n"
-            "vmov s0, r0\n"
-            "dlstp.32 lr, r12\n"
+            "movt r2, #0xFF80\n"
+            "vdup.32 q7, r2\n"
+            "ldrd r10, r11, [r12]\n"
+            "0:\n"
+            "mov r0, r10\n"
+            "vmov r2, s28\n"
+            "vmov q4, q7\n"
+            "ldr lr, [r12, #28]\n"
+            "dlstp.32 lr, lr\n"
             "1:\n"
             "vldrw.32 q1, [r0], #16\n"
             "vmaxnm.f32 q4, q4, q1\n"
             "letp lr, 1b\n"
-            "vmov r0, s0\n"
             "vmaxnmv.f32 r2, q4\n"
+            "mov r0, r10\n"
             "vmov.i32 q4, #0\n"
+            "ldr r1, [r12, #24]\n"
             "vmov.i32 q5, #0\n"
-            "dlstp.32 lr, r12\n"
+            "ldr lr, [r12, #28]\n"
+            "dlstp.32 lr, lr\n"
             "2:\n" MMOE_WEIGH_FOUR
             "letp lr, 2b\n"
-            "ldr r3, [sp, #64]\n"
-            "movs r0, #0\n"
-            "vmaxnmv.f32 r0, q5\n"
-            "vstrw.32 q4, [r3]\n"
+            "vadd.f32 s16, s16, s17\n"
+            "movs r1, #0\n"
+            "vadd.f32 s18, s18, s19\n"
+            "vmaxnmv.f32 r1, q5\n"
+            "vldr s17, [r12, #32]\n"
+            "vmov s20, r1\n"
+            "vadd.f32 s16, s16, s18\n"
+            "vdiv.f32 s19, s17, s20\n"
+            "vdiv.f32 s18, s20, s17\n"
+            "vdiv.f32 s18, s18, s16\n"
+            "cmp r1, #0x1F800000\n" /* MMOE_TINY */
+            "bhs 3f\n"
+            "movs r2, #0\n"
+            "vmov s18, r2\n"
+            "vmov s19, r2\n"
+            "3:\n"
+            "ldr r1, [r12, #8]\n"
+            "vmov r2, s19\n"
+            "vstmia r1!, {s18}\n"
+            "ldr lr, [r12, #28]\n"
+            "str r1, [r12, #8]\n"
+            "vmov.i32 q0, #0\n"
+            "subs r0, lr, #1\n"
+            "bic r0, r0, #7\n"
+            "add r0, r11, r0, lsl #1\n"
+            "vstrw.32 q0, [r0]\n"
+            "mov r0, r10\n"
+            "mov r1, r11\n"
+            "dlstp.32 lr, lr\n"
+            "4:\n"
+            "vldrw.32 q0, [r0], #16\n"
+            "vmul.f32 q0, q0, r2\n"
+            "vadd.f32 q0, q0, r5\n"
+            "vstrh.32 q0, [r1], #8\n"
+            "letp lr, 4b\n"
+            "ldrd r0, r1, [r12, #12]\n"
+            "ldr r2, [r12, #20]\n"
+            "add r10, r10, r1\n"
+            "add r11, r11, r2\n"
+            "cmp r10, r0\n"
+            "bne 0b\n"
             "vpop {d8-d15}\n"
-            "pop {r3-r9, pc}\n");
-}
-
-/* b = z * inverse, rounded, and zero up to eight */
-static inline void round_weights(const float *z, uint32_t n, float inverse, int16_t *b) {
-    uint32_t inverse_bits = mmoe_bits(inverse), magic = 0x4B400000u;
-    int16_t *last = b + (n & ~7u);
-    if (n % 8) __asm__ volatile("vmov.i32 q0, #0\nvstrw.32 q0, [%[last]]\n" : : [last] "l"(last) : "q0", "memory");
-    __asm__ volatile("wls lr, %[eights], 2f\n"
-                     "1:\n"
-                     "vldrw.32 q0, [%[z]], #16\n"
-                     "vmul.f32 q0, q0, %[inverse]\n"
-                     "vldrw.32 q1, [%[z]], #16\n"
-                     "vadd.f32 q0, q0, %[magic]\n"
-                     "vmul.f32 q1, q1, %[inverse]\n"
-                     "vstrh.32 q0, [%[b]], #8\n"
-                     "vadd.f32 q1, q1, %[magic]\n"
-                     "vstrh.32 q1, [%[b]], #8\n"
-                     "le lr, 1b\n"
-                     "2:\n"
-                     "wlstp.32 lr, %[rest], 4f\n"
-                     "3:\n"
-                     "vldrw.32 q0, [%[z]], #16\n"
-                     "vmul.f32 q0, q0, %[inverse]\n"
-                     "vadd.f32 q0, q0, %[magic]\n"
-                     "vstrh.32 q0, [%[b]], #8\n"
-                     "letp lr, 3b\n"
-                     "4:\n"
-                     : [z] "+l"(z), [b] "+l"(b)
-                     : [eights] "r"(n / 8), [rest] "r"(n % 8), [inverse] "r"(inverse_bits), [magic] "r"(magic)
-                     : "q0", "q1", "lr", "cc", "memory");
+            "pop {r4-r11, pc}\n");
 }
 
 typedef struct {
@@ -174,10 +199,10 @@ typedef struct {
     const int16_t *b[2];  /* 4 */
     float *out[2];        /* 12 */
     uint32_t blocks;      /* 20: whole ones of 16 positions */
-    uint32_t half;        /* 24: bytes from the tile's values to those behind a last half; 0: there is none */
+    uint32_t half;        /* 24: 1: eight positions follow */
     uint32_t tile_bytes;  /* 28 */
-    float factor[2];      /* 32 */
-    uint32_t tiles;       /* 40 */
+    float *out_end;       /* 32: of the first head */
+    float factor[2];      /* 36 */
 } pair_mix;
 
 /* Eight positions of a row of values at `at`; q0 and q1, or q2 and q3, hold eight weights of each head. */
@@ -197,93 +222,90 @@ typedef struct {
     MIX_HALF("vmladava", "8", "24", "40", "56", "q2", "q3")    \
     "adds r1, r1, #64\n"
 
-/* out = f32(sums of b v) * factor, four dimensions at a time. r7: blocks, r9: the pair_mix; r11: values of the tile */
+#define LAST_HALF(op)                                          \
+    "vldrh.16 q0, [r3]\n"                                      \
+    "vldrh.16 q1, [r5]\n" MIX_HALF(op, "0", "16", "32", "48", "q0", "q1")
+
+/* out = f32(sums of b v) * factor, four dimensions at a time. r7: blocks, r9: the pair_mix; r11: values of the tile; q5, q6: factors */
 static MMOE_NAKED void mix(MMOE_UNUSED pair_mix *p) {
     __asm__("push {r4-r11, lr}\n"
-            "vpush {d8-d9}\n"
+            "vpush {d8-d13}\n"
             "mov r9, r0\n"
+            "ldrd r2, r3, [r0, #36]\n"
             "ldr r11, [r0]\n"
+            "vdup.32 q5, r2\n"
+            "vdup.32 q6, r3\n"
             "0:\n"
             "ldrd r3, r5, [r9, #4]\n"
-            "ldrd r7, r0, [r9, #20]\n"
-            "cbz r0, 1f\n"
-            "add r1, r11, r0\n" /* the last half first */
-            "subs r1, r1, #64\n"
-            "add r3, r3, r7, lsl #5\n"
-            "add r5, r5, r7, lsl #5\n"
-            "vldrh.16 q0, [r3]\n"
-            "vldrh.16 q1, [r5]\n" MIX_HALF("vmladav", "0", "16", "32", "48", "q0", "q1")
-            "sub r3, r3, r7, lsl #5\n"
-            "sub r5, r5, r7, lsl #5\n"
+            "ldr r7, [r9, #20]\n"
             "mov r1, r11\n"
             "cmp r7, #0\n"
-            "bne 3f\n"
-            "b 4f\n"
-            "1:\n"
-            "mov r1, r11\n" MIX_BLOCK("vmladav")
+            "beq 5f\n" MIX_BLOCK("vmladav")
             "subs r7, r7, #1\n"
-            "beq 4f\n"
-            "3:\n" MIX_BLOCK("vmladava")
+            "beq 2f\n"
+            "1:\n" MIX_BLOCK("vmladava")
             "subs r7, r7, #1\n"
-            "bne 3b\n"
+            "bne 1b\n"
+            "2:\n"
+            "ldr r7, [r9, #24]\n"
+            "cbz r7, 4f\n"
+            LAST_HALF("vmladava")
             "4:\n"
             "vmov q0[2], q0[0], r0, r4\n"
             "vmov q0[3], q0[1], r2, r6\n"
             "ldrd r3, r5, [r9, #12]\n"
             "vmov q1[2], q1[0], r8, r12\n"
             "vcvt.f32.s32 q0, q0\n"
-            "ldrd r0, r2, [r9, #32]\n"
             "vmov q1[3], q1[1], r10, lr\n"
-            "vmul.f32 q0, q0, r0\n"
+            "vmul.f32 q0, q0, q5\n"
             "vcvt.f32.s32 q1, q1\n"
             "ldrd r4, r6, [r9, #28]\n"
-            "vmul.f32 q1, q1, r2\n"
+            "vmul.f32 q1, q1, q6\n"
             "vstrw.32 q0, [r3], #16\n"
             "vstrw.32 q1, [r5], #16\n"
             "strd r3, r5, [r9, #12]\n"
-            "ldr r6, [r9, #40]\n"
             "add r11, r11, r4\n"
-            "subs r6, r6, #1\n"
-            "str r6, [r9, #40]\n"
+            "cmp r3, r6\n"
             "bne 0b\n"
-            "vpop {d8-d9}\n"
-            "pop {r4-r11, pc}\n");
+            "vpop {d8-d13}\n"
+            "pop {r4-r11, pc}\n"
+            "5:\n" LAST_HALF("vmladav")
+            "b 4b\n");
 }
 
 /* Scales are such that nothing is flushed: key scales are 0 or at least 2^-71. */
 static inline int is_safe(float factor) { return factor >= 0x1.0p-55f || factor == 0.0f; }
 
-static void attend_pair(const mmoe_heads *a, uint32_t first) {
+/* Heads 0..count - 1, an even number of them */
+static void attend_pairs(const mmoe_heads *a, uint32_t count) {
     const uint32_t dim = a->head_dim, n = a->positions, row = MMOE_SCORES(a->context, dim), b_row = MMOE_PAD(a->context, 16u);
-    const uint32_t query_bytes = MMOE_QUERY_BYTES(dim), blocks = MMOE_PAD(dim, 16u) / 16;
-    float *const z[2] = {&a->z[0].f, &a->z[row].f}, *const out = a->out + first * dim;
-    const int8_t *queries = a->queries + first * query_bytes;
-    const pair_scores p = {a->keys, a->key_scales, {queries, queries + query_bytes}, {z[0], z[1]}, z[0] + n,
-                           {a->factors[first], a->factors[first + 1]}, blocks};
-    pair_mix m = {a->values, {a->b, a->b + b_row}, {dim % 4 ? z[0] : out, dim % 4 ? z[1] : out + dim}, (n + 7) / 16,
-                  (n + 7) % 16 < 8 ? 0 : 64 * (n / 16 + 1), 4 * b_row, {0.0f, 0.0f}, (dim + 3) / 4};
-    if (blocks == 2)
-        score_two_blocks(&p);
-    else
-        score_blocks(&p);
-    for (uint32_t h = 0; h < 2; h++) {
-        float lanes[4];
-        const float most = mmoe_float(weigh(z[h], a->value_scales, n, lanes)), k = mmoe_weight_limit(n);
-        int16_t *b = a->b + h * b_row;
-        if (most < MMOE_TINY) {
-            memset(b, 0, MMOE_PAD(n, 16u) * sizeof *b);
-        } else {
-            round_weights(z[h], n, k / most, b);
-            m.factor[h] = (most / k) / ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
-        }
+    const uint32_t query_bytes = MMOE_QUERY_BYTES(dim), blocks = MMOE_PAD(dim, 16u) / 16, tiles = (dim + 3) / 4;
+    float factors[MMOE_BATCH], *z = &a->z[0].f;
+    const int8_t *query = a->queries;
+    for (uint32_t h = 0; h < count; h += 2, query += 2 * query_bytes, z += 2 * row) {
+        const pair_scores p = {a->keys, a->key_scales, {query, query + query_bytes}, {z, z + row}, z + n,
+                               {a->factors[h], a->factors[h + 1]}, blocks};
+        if (blocks == 2)
+            score_two_blocks(&p);
+        else
+            score_blocks(&p);
     }
-    mix(&m);
-    for (uint32_t h = 0; h < 2 && dim % 4; h++) memcpy(out + h * dim, z[h], dim * sizeof(float));
+    weigh(&(weighing){&a->z[0].f, a->b, factors, z, 4 * row, 2 * b_row, a->value_scales, n, mmoe_weight_limit(n)});
+    float *out = a->out;
+    const int16_t *b = a->b;
+    z = &a->z[0].f;
+    for (uint32_t h = 0; h < count; h += 2, out += 2 * dim, b += 2 * b_row) {
+        float *to = dim % 4 ? z : out, *const other = dim % 4 ? z + row : out + dim; /* z is used up */
+        mix(&(pair_mix){a->values, {b, b + b_row}, {to, other}, (n + 7) / 16, (n + 7) / 8 % 2, 4 * b_row, to + 4 * tiles,
+                        {factors[h], factors[h + 1]}});
+        for (uint32_t i = 0; i < 2 && dim % 4; i++) memcpy(out + i * dim, z + i * row, dim * sizeof *out);
+    }
 }
 
 void mmoe_attend_s8(const mmoe_heads *heads) {
     uint32_t h = 0;
-    for (; h + 2 <= heads->count && is_safe(heads->factors[h]) && is_safe(heads->factors[h + 1]); h += 2) attend_pair(heads, h);
+    while (h + 2 <= heads->count && is_safe(heads->factors[h]) && is_safe(heads->factors[h + 1])) h += 2;
+    if (h) attend_pairs(heads, h);
     if (h == heads->count) return;
     mmoe_heads rest = *heads;
     rest.count -= h;

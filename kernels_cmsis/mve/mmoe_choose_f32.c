@@ -8,9 +8,8 @@ static void choose_scalar(const float *score, const float *bias, uint32_t expert
 #include "../reference/mmoe_choose_f32.c"
 #undef mmoe_choose_f32
 
-/* Whether MVE rounds one of the sums of scores and biases, or a part of one, to zero */
-static inline int sums_flush(const float *score, const float *bias, uint32_t experts) {
-    mmoe_forget_flushes();
+/* The sums alone: where MVE rounds one of them, or a part of one, to zero, it leaves its mark. */
+static inline void add_scores(const float *score, const float *bias, uint32_t experts) {
     __asm__ volatile("dlstp.32 lr, %[n]\n"
                      "1:\n"
                      "vldrw.32 q0, [%[score]], #16\n"
@@ -20,7 +19,6 @@ static inline int sums_flush(const float *score, const float *bias, uint32_t exp
                      : [score] "+l"(score), [bias] "+l"(bias)
                      : [n] "r"(experts)
                      : "q0", "q1", "lr", "cc", "memory");
-    return mmoe_flushed();
 }
 
 /* As integers, keys order as the floats do. */
@@ -66,11 +64,17 @@ static inline uint32_t take_largest(int32_t *key, uint32_t experts) {
 }
 
 void mmoe_choose_f32(const float *score, const float *bias, uint32_t experts, uint32_t top_k, uint8_t *expert, int32_t *key) {
-    if (sums_flush(score, bias, experts)) {
+    const int in_place = (const void *)key == bias; /* then the keys may take its place only once they are known to be right */
+    mmoe_forget_flushes();
+    if (in_place)
+        add_scores(score, bias, experts);
+    else
+        make_keys(score, bias, experts, key);
+    if (mmoe_flushed()) {
         choose_scalar(score, bias, experts, top_k, expert, key);
         return;
     }
-    make_keys(score, bias, experts, key);
+    if (in_place) make_keys(score, bias, experts, key);
     for (uint32_t k = 0; k < top_k; k++) { /* into rising order */
         const uint8_t next = (uint8_t)take_largest(key, experts);
         uint32_t place = k;

@@ -72,8 +72,8 @@ static MMOE_NAKED void matmul_pair(MMOE_UNUSED const mmoe_pair *pair) {
             "pop {r4-r11, pc}\n");
 }
 
-/* Narrow matrices: of 64 columns the first input stays in q4..q7, of 32 columns both do. r1 weights, r3 the second input, r5 row
- * scales, r7 and r9 results. */
+/* Narrow matrices: of 32 columns both inputs stay in q4..q7, of 64 the first one, of 128 the first half of that one. r1 weights,
+ * r3 the second input, r5 row scales, r7 and r9 results, r11 the first input. */
 #define NARROW_ROW(op, s, t, a, b)     \
     "vldrb.8 q1, [r1], #16\n"          \
     op ".s8 " s ", " a ", q1\n"        \
@@ -85,6 +85,7 @@ static MMOE_NAKED void matmul_pair(MMOE_UNUSED const mmoe_pair *pair) {
     "push {r4-r11, lr}\n"                      \
     "vpush {d8-d15}\n"                         \
     "ldrd r2, r3, [r0]\n" load                 \
+    "mov r11, r2\n"                            \
     "ldrd r1, r5, [r0, #24]\n"                 \
     "ldr r7, [r0, #32]\n"                      \
     "ldrd r2, r4, [r0, #16]\n"                 \
@@ -130,6 +131,19 @@ static MMOE_NAKED void matmul_pair_64(MMOE_UNUSED const mmoe_pair *pair) {
                          "vldrb.8 q0, [r3, #32]\n" NARROW_BLOCK("vmladava", "q6", "q0")
                          "vldrb.8 q0, [r3, #48]\n" NARROW_BLOCK("vmladava", "q7", "q0")));
 }
+#define BLOCK_128(at) \
+    "vldrb.8 q0, [r3, #" at "]\n" "vldrb.8 q2, [r11, #" at "]\n" NARROW_BLOCK("vmladava", "q2", "q0")
+static MMOE_NAKED void matmul_pair_128(MMOE_UNUSED const mmoe_pair *pair) {
+    __asm__(NARROW_TILES("vldrb.8 q4, [r2]\n"
+                         "vldrb.8 q5, [r2, #16]\n"
+                         "vldrb.8 q6, [r2, #32]\n"
+                         "vldrb.8 q7, [r2, #48]\n",
+                         "vldrb.8 q0, [r3]\n" NARROW_BLOCK("vmladav", "q4", "q0")
+                         "vldrb.8 q0, [r3, #16]\n" NARROW_BLOCK("vmladava", "q5", "q0")
+                         "vldrb.8 q0, [r3, #32]\n" NARROW_BLOCK("vmladava", "q6", "q0")
+                         "vldrb.8 q0, [r3, #48]\n" NARROW_BLOCK("vmladava", "q7", "q0")
+                         BLOCK_128("64") BLOCK_128("80") BLOCK_128("96") BLOCK_128("112")));
+}
 #endif
 
 void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
@@ -143,7 +157,9 @@ void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *co
         const mmoe_pair pair = {{mmoe_vector_const_s8(x[i]), mmoe_vector_const_s8(x[i + 1])}, (blocks - 1) / 4, (blocks - 1) % 4,
                                 (uint32_t)((uintptr_t)y[i + 1] - (uintptr_t)y[i]), y[i] + whole, w->weights, w->row_scales,
                                 y[i], {x[i]->scale, x[i + 1]->scale}};
-        if (blocks == 4)
+        if (blocks == 8)
+            matmul_pair_128(&pair);
+        else if (blocks == 4)
             matmul_pair_64(&pair);
         else if (blocks == 2)
             matmul_pair_32(&pair);

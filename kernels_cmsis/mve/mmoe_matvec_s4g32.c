@@ -116,7 +116,8 @@ static inline uint32_t run_whole(const mmoe_matrix *w, const mmoe_vector *x, flo
 }
 #endif
 
-void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+/* What is not whole, or has a scale that is not safe */
+static __attribute__((noinline)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
     const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns);
 #if __ARM_FEATURE_MVE & 2
     uint32_t row = run_whole(w, x, y, groups);
@@ -131,4 +132,15 @@ void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
         mmoe_scale_sums(sums, count, x->scale, w->row_scales + row);
         memcpy(y + row, sums, count * sizeof *y);
     }
+}
+
+void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+#if __ARM_FEATURE_MVE & 2
+    const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns);
+    if (mmoe_scale_is_safe(x->scale) && w->rows % 8 == 0 && groups <= MMOE_S4_GROUPS) {
+        (void)run_whole(w, x, y, groups);
+        return;
+    }
+#endif
+    run_parts(w, x, y);
 }

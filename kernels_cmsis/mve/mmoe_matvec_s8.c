@@ -59,6 +59,20 @@ WHOLE_TILES(tiles_64) {
                        "vldrb.8 q7, [r1, #64]\n",
                        HELD("vmladav", "q4") HELD("vmladava", "q5") HELD("vmladava", "q6") HELD("vmladava", "q7")));
 }
+/* Of 128 columns six blocks stay in q2..q7. */
+WHOLE_TILES(tiles_128) {
+    __asm__(HELD_TILES("vldrb.8 q2, [r1, #16]\n"
+                       "vldrb.8 q3, [r1, #32]\n"
+                       "vldrb.8 q4, [r1, #48]\n"
+                       "vldrb.8 q5, [r1, #64]\n"
+                       "vldrb.8 q6, [r1, #80]\n"
+                       "vldrb.8 q7, [r1, #96]\n"
+                       "add r3, r1, #112\n",
+                       HELD("vmladav", "q2") HELD("vmladava", "q3") HELD("vmladava", "q4") HELD("vmladava", "q5")
+                       HELD("vmladava", "q6") HELD("vmladava", "q7")
+                       "vldrb.8 q1, [r3]\n" HELD("vmladava", "q1")
+                       "vldrb.8 q1, [r3, #16]\n" HELD("vmladava", "q1")));
+}
 WHOLE_TILES(tiles) {
     __asm__("push {r4-r11, lr}\n"
             "ldrh r11, [r0, #4]\n"
@@ -88,19 +102,24 @@ WHOLE_TILES(tiles) {
             "bne 0b\n"
             "pop {r4-r11, pc}\n");
 }
+
+static void run_whole(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+    switch ((w->columns + 15u) / 16) {
+    case 2: tiles_32(w, x, y); break;
+    case 4: tiles_64(w, x, y); break;
+    case 8: tiles_128(w, x, y); break;
+    default: tiles(w, x, y);
+    }
+}
 #endif
 
-void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+/* A matrix whose last tile is not whole, or a scale that is not safe */
+static __attribute__((noinline)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
     const uint32_t blocks = (w->columns + 15u) / 16;
     uint32_t row = 0;
 #if __ARM_FEATURE_MVE & 2
     if (mmoe_scale_is_safe(x->scale) && w->rows >= 4) {
-        if (blocks == 4)
-            tiles_64(w, x, y);
-        else if (blocks == 2)
-            tiles_32(w, x, y);
-        else
-            tiles(w, x, y);
+        run_whole(w, x, y);
         row = w->rows & ~3u;
     }
 #endif
@@ -111,4 +130,14 @@ void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
         mmoe_scale_sums(sums, count, x->scale, w->row_scales + row);
         memcpy(y + row, sums, count * sizeof *y);
     }
+}
+
+void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+#if __ARM_FEATURE_MVE & 2
+    if (mmoe_scale_is_safe(x->scale) && w->rows % 4 == 0) {
+        run_whole(w, x, y);
+        return;
+    }
+#endif
+    run_parts(w, x, y);
 }
