@@ -4,14 +4,14 @@
 #if __ARM_FEATURE_MVE & 2
 /* Four rows times two vectors: nibbles are taken apart once for both. The inputs of the two nibble planes are in q0, q1 and q2,
  * q3; r0, r2, r4, r6 are a group's sums of the first vector, r8, r10, r12, lr those of the second. */
-#define ROW(s, t)                    \
+#define ROW(s, t) /* few characters: a string may have 4095 */ \
     "vldrb.8 q4, [r1], #16\n"        \
     "vshl.i8 q5, q4, #4\n"           \
-    "vand q4, q4, q6\n"              \
-    "vmladav.s8 " s ", q0, q5\n"     \
-    "vmladav.s8 " t ", q2, q5\n"     \
-    "vmladava.s8 " s ", q1, q4\n"    \
-    "vmladava.s8 " t ", q3, q4\n"
+    "vand q4,q4,q6\n"                \
+    "vmladav.s8 " s ",q0,q5\n"       \
+    "vmladav.s8 " t ",q2,q5\n"       \
+    "vmladava.s8 " s ",q1,q4\n"      \
+    "vmladava.s8 " t ",q3,q4\n"
 
 typedef struct {
     const int8_t *x[2];          /* 0 */
