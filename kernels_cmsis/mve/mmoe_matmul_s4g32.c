@@ -22,7 +22,7 @@ typedef struct {
     const uint8_t *weights;      /* 24 */
     const uint8_t *group_scales; /* 28 */
     float *y;                    /* 32 */
-    float scale[2];              /* 36, 40 */
+    float scale[2];              /* 36: sixteenths */
 } mmoe_pair;
 
 /* On the stack: the second vector's four sums, then 16: the first 24 bytes of the pair, 40: the scales. q7: the first one's sums */
@@ -64,9 +64,7 @@ static MMOE_NAKED void matmul_pair(MMOE_UNUSED const mmoe_pair *pair) {
             "ldr r4, [sp, #36]\n"
             "ldrd r2, r6, [sp, #40]\n"
             "vldrw.32 q0, [r4], #16\n"
-            "vshr.s32 q7, q7, #4\n"
             "str r4, [sp, #36]\n"
-            "vshr.s32 q3, q3, #4\n"
             "ldrd r3, r5, [sp, #28]\n"
             "vcvt.f32.s32 q7, q7\n"
             "vmul.f32 q1, q0, r2\n"
@@ -172,9 +170,6 @@ static inline void split_inputs(const int8_t *x, int8_t *to) {
                      : "q0", "q1", "memory");
 }
 
-/* Sixteenths of the scale are safe, too. */
-static inline int is_safe(float scale) { return mmoe_scale_is_safe(scale) && mmoe_scale_is_safe(scale * 0.0625f); }
-
 static void multiply_narrow(const mmoe_matrix *w, const mmoe_vector *const x[2], float *const y[2], uint32_t groups, int8_t *inputs) {
     for (uint32_t g = 0; g < groups; g++)
         for (uint32_t v = 0; v < 2; v++) split_inputs(mmoe_vector_const_s8(x[v]) + 32 * g, inputs + 64 * g + 32 * v);
@@ -196,13 +191,13 @@ void mmoe_matmul_s4g32(const mmoe_matrix *w, const mmoe_vector *const *x, float 
     const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns), whole = groups <= MMOE_S4_GROUPS ? w->rows & ~3u : 0;
     const mmoe_matrix rest = {w->rows - whole, w->columns, 4, (const uint8_t *)w->weights + whole * 16 * groups,
                               w->group_scales + whole * groups, w->row_scales + whole};
-    for (; i + 2 <= count && whole && is_safe(x[i]->scale) && is_safe(x[i + 1]->scale); i += 2) {
+    for (; i + 2 <= count && whole && mmoe_s4_scale_is_safe(x[i]->scale) && mmoe_s4_scale_is_safe(x[i + 1]->scale); i += 2) {
         if (groups <= 2 || groups == 4)
             multiply_narrow(w, x + i, y + i, groups, scratch);
         else
             matmul_pair(&(mmoe_pair){{mmoe_vector_const_s8(x[i]), mmoe_vector_const_s8(x[i + 1])},
                                      groups, (uint32_t)((uintptr_t)y[i + 1] - (uintptr_t)y[i]), y[i] + whole, w->row_scales,
-                                     w->weights, w->group_scales, y[i], {x[i]->scale, x[i + 1]->scale}});
+                                     w->weights, w->group_scales, y[i], {x[i]->scale * 0.0625f, x[i + 1]->scale * 0.0625f}});
         for (uint32_t k = i; k < i + 2 && rest.rows; k++) mmoe_matvec_s4g32(&rest, x[k], y[k] + whole);
     }
 #endif

@@ -3,6 +3,12 @@
 
 #if __ARM_FEATURE_MVE & 2
 
+/* Of the scale in s0, since sums stay 16 times too large */
+#define SIXTEENTH                   \
+    "vmov.f32 s1, #0.25\n"          \
+    "vmul.f32 s0, s0, s1\n"         \
+    "vmul.f32 s0, s0, s1\n"
+
 /* Narrow matrices: the inputs of one group or two stay in q4..q7, low plane then high plane. r1 weights, r3 group scales, r5 y,
  * r7 row scales, r9 scale; q3 is 0xF0 in every byte. */
 #define HELD_ROW(s, low, high)      \
@@ -21,14 +27,14 @@
     "vpush {d8-d15}\n"              \
     "add r3, r1, #16\n" load        \
     "mov r5, r2\n"                  \
-    "ldr r9, [r1]\n"                \
+    "vldr s0, [r1]\n" SIXTEENTH     \
+    "vmov r9, s0\n"                 \
     "vmov.i8 q3, #0xF0\n"           \
     "ldr lr, [r0]\n"                \
     "ldrd r1, r3, [r0, #8]\n"       \
     "ldr r7, [r0, #16]\n"           \
     "lsr lr, lr, #2\n"              \
     "1:\n" groups                   \
-    "vshr.s32 q2, q2, #4\n"         \
     "vldrw.32 q0, [r7], #16\n"      \
     "vcvt.f32.s32 q2, q2\n"         \
     "vmul.f32 q0, q0, r9\n"         \
@@ -58,7 +64,8 @@ WHOLE_TILES(tiles_64) {
 WHOLE_TILES(pairs) {
     __asm__("push {r4-r11, lr}\n"
             "vpush {d8-d15}\n"
-            "ldr r4, [r1]\n"
+            "vldr s0, [r1]\n" SIXTEENTH
+            "vmov r4, s0\n"
             "mov r8, r2\n"
             "vdup.32 q7, r4\n"
             "ldrh r11, [r0, #4]\n"
@@ -78,11 +85,9 @@ WHOLE_TILES(pairs) {
             "dls lr, r11\n"
             "1:\n" MMOE_S4_INPUTS MMOE_S4_TILE("r3", "r5", "q5") MMOE_S4_TILE("r9", "r7", "q6")
             "le lr, 1b\n"
-            "vshr.s32 q5, q5, #4\n"
             "vldrw.32 q0, [r10], #16\n"
             "vcvt.f32.s32 q5, q5\n"
             "vldrw.32 q1, [r10], #16\n"
-            "vshr.s32 q6, q6, #4\n"
             "vmul.f32 q0, q0, q7\n"
             "vcvt.f32.s32 q6, q6\n"
             "vmul.f32 q1, q1, q7\n"
@@ -103,7 +108,7 @@ WHOLE_TILES(pairs) {
 
 /* Rows that were done */
 static inline uint32_t run_whole(const mmoe_matrix *w, const mmoe_vector *x, float *y, uint32_t groups) {
-    if (!mmoe_scale_is_safe(x->scale) || groups > MMOE_S4_GROUPS || w->rows < 8) return 0;
+    if (!mmoe_s4_scale_is_safe(x->scale) || groups > MMOE_S4_GROUPS || w->rows < 8) return 0;
     if (groups > 2) {
         pairs(w, x, y);
         return w->rows & ~7u;
@@ -137,7 +142,7 @@ static __attribute__((noinline)) void run_parts(const mmoe_matrix *w, const mmoe
 void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
 #if __ARM_FEATURE_MVE & 2
     const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns);
-    if (mmoe_scale_is_safe(x->scale) && w->rows % 8 == 0 && groups <= MMOE_S4_GROUPS) {
+    if (mmoe_s4_scale_is_safe(x->scale) && w->rows % 8 == 0 && groups <= MMOE_S4_GROUPS) {
         (void)run_whole(w, x, y, groups);
         return;
     }

@@ -28,4 +28,10 @@
 /* This many groups keep 16 times the sum within int32: 16 * 255 * 16 * 32 * 8 * 127 < 2^31. */
 #define MMOE_S4_GROUPS 16
 
+/* Whether sums that stay 16 times too large, times a sixteenth of the scale, are the written bits: no power of two rounds, where
+ * the sixteenth is safe, too. */
+static inline int mmoe_s4_scale_is_safe(float scale) {
+    return mmoe_scale_is_safe(scale) && mmoe_scale_is_safe(scale * 0.0625f);
+}
+
 #endif
