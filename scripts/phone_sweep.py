@@ -22,6 +22,7 @@ from mmoe_embed.plan import PlanRequest
 
 BOARD, SCHEME = "host_x86_64", "int4"
 HEAD = f"{'limit':<18}{'slots':>8}{'hit rate':>10}{'paged':>8}{'mapped, decode':>16}{'mapped, prefill':>17}"
+FEWEST_SLOTS = 16  # also where the limit is less than the weights that every token uses, which are mapped
 PROGRAM_BYTES = 12 << 20  # code, heap and page tables of the program, and pages of the file that are being read
 
 
@@ -47,7 +48,9 @@ def sweep(checkpoint: Path, folder: Path, percents: list[int], policy: str | Non
     weights, experts = count_bytes(mapped)
     for percent in percents:
         limit = (weights + experts) * percent // 100
-        plan = PlanRequest(sram_bytes=limit - weights - PROGRAM_BYTES, storage="file", policy=policy)
+        least = int(mapped.plan["sram_used_bytes"]) + FEWEST_SLOTS * int(mapped.plan["expert_bytes"])
+        sram = max(limit - weights - PROGRAM_BYTES, least)
+        plan = PlanRequest(sram_bytes=sram, storage="file", policy=policy)
         output = folder / f"paged_{percent}" if policy is None else folder / f"paged_{percent}_{policy}"
         paged = build_firmware(BuildRequest(checkpoint, BOARD, output, SCHEME, plan))
         yield Point(percent, measure_builds([paged, mapped], dataclasses.replace(request, limit_bytes=limit)))
