@@ -135,7 +135,7 @@ def run(model: Path, threads: int, prefill: int, contexts: list[int], decoded: i
 
     speed = measure(feed, clear, prefill, contexts, decoded)
     info = llama_cpp.llama_print_system_info().decode()
-    return {"version": importlib_version("llama_cpp_python", llama_cpp.__version__), "system": info} | speed
+    return {"version": find_version("llama_cpp_python", llama_cpp.__version__), "system": info} | speed
 
 
 def _load_processors() -> None:
@@ -165,7 +165,7 @@ def measure(
     return {"prefill_ns": prefill_ns, "decode_ns": decode_ns}
 
 
-def importlib_version(package: str, fallback: str) -> str:
+def find_version(package: str, fallback: str) -> str:
     """The installed version of a package."""
     try:
         return importlib.metadata.version(package)

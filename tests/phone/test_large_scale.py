@@ -32,9 +32,16 @@ from mmoe_embed.tokens import build_tables
 from mmoe_embed.traffic import count_token_bytes
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-# gate_up and down of an expert, and the head, are large enough to be split; their tiles do not divide by the threads
+# gate_up and down of an expert, and the head, are large enough to be split; neither their tiles nor the key/value heads
+# divide by the threads
 WIDE = small_config(
-    vocab_size=66_001, hidden_size=256, moe_intermediate_size=72, shared_expert_intermediate_size=132, num_experts=8
+    vocab_size=66_001,
+    hidden_size=256,
+    num_attention_heads=6,
+    num_key_value_heads=3,
+    moe_intermediate_size=72,
+    shared_expert_intermediate_size=132,
+    num_experts=8,
 )
 
 
@@ -104,7 +111,7 @@ def test_wide_vocabulary_encodes_and_threads_keep_every_bit(build: BuildFolder) 
         assert count == len(golden.prompt_tokens("call"))
         expected = golden.prefill(golden.prompt_tokens("call"))
         assert client.next_token().token == int(np.argmax(expected))
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 4):
         check_against_golden(build, threads, WIDE, steps=3)
 
 
@@ -135,8 +142,10 @@ def test_limit_memory_ends_a_program_that_takes_more() -> None:
             prefix = stack.enter_context(limit_memory(64 << 20))
         except ToolkitError as error:
             pytest.skip(f"no cgroup can be made here: {error}")
-        small = subprocess.run([*prefix, *take, str(1 << 20)], capture_output=True, text=True, check=False)
-        large = subprocess.run([*prefix, *take, str(256 << 20)], capture_output=True, text=True, check=False)
+        small = subprocess.run([*prefix, *take, str(1 << 20)], capture_output=True, text=True, check=False, timeout=300)
+        large = subprocess.run(
+            [*prefix, *take, str(256 << 20)], capture_output=True, text=True, check=False, timeout=300
+        )
     assert small.stdout.strip() == str(1 << 20)
     assert large.returncode != 0
 
@@ -175,7 +184,7 @@ def test_sweep_of_limits(tmp_path: Path) -> None:
     checkpoint = write_random_checkpoint(tmp_path / "model", config)
     command = [sys.executable, str(SCRIPTS / "phone_sweep.py"), str(checkpoint), str(tmp_path / "builds")]
     small = ["--percent", "300", "--prefill", "8", "--context", "8", "--tokens", "2", "--json"]
-    done = subprocess.run([*command, *small], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *small], capture_output=True, text=True, check=False, timeout=300)
     if "no limit of memory can be set" in done.stderr:
         pytest.skip("no cgroup can be made here")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import struct
 import subprocess
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmoe_embed.cli import group
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.executorch.export import export_program
 from mmoe_embed.executorch.library import build_runner
+from mmoe_embed.executorch.paging import pack_plan
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.experts import expert_page, pack_expert
 from mmoe_embed.golden import Golden
@@ -77,8 +79,9 @@ def test_one_paged_program_at_a_time(tmp_path, operators):
         model = quantize(tmp_path / f"checkpoint{seed}", seed=seed)
         export_program(model, tmp_path / f"{seed}" / "model.pte", plan_program(model, CHUNK, 3))
     first = Session(tmp_path / "3" / "model.pte", operators)
-    with pytest.raises(ToolkitError, match="only one at a time in a process"):
+    with pytest.raises(ToolkitError, match="only one at a time in a process") as refused:
         Session(tmp_path / "4" / "model.pte", operators)
+    assert "another process" in refused.value.try_
     del first
     Session(tmp_path / "4" / "model.pte", operators).step(1)
 
@@ -112,6 +115,22 @@ def test_damage_is_named_and_no_token_comes(tmp_path, operators, beside):
             Session(file, operators)
 
 
+def test_damaged_plan_is_refused(tmp_path, operators):
+    """First slots of layers that lie behind the last slot would be written to."""
+    model, file = quantize(tmp_path / "checkpoint"), tmp_path / "model.pte"
+    plan = plan_program(model, CHUNK, 8)
+    plan = dataclasses.replace(plan, paging=dataclasses.replace(plan.paging, layer_slots=(4, 4)))
+    export_program(model, file, plan)
+    whole, packed, first_slots = file.read_bytes(), pack_plan(model, plan), struct.pack("<3H", 0, 4, 8)
+    assert packed in whole
+    assert packed.count(first_slots) == 1
+    file.write_bytes(whole.replace(packed, packed.replace(first_slots, struct.pack("<3H", 0, 4, 9999))))
+    with pytest.raises(ToolkitError, match="paging plan in the program is damaged"):
+        Session(file, operators)
+    file.write_bytes(whole)
+    Session(file, operators).step(1)
+
+
 def test_the_verb_pages_by_its_plan(tmp_path, operators, monkeypatch):
     monkeypatch.setattr("mmoe_embed.cli.program.build_operators", lambda folder: operators)
     checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(), seed=3)
@@ -134,7 +153,7 @@ def test_the_verb_pages_by_its_plan(tmp_path, operators, monkeypatch):
 
 
 def test_memory_is_that_of_the_slots(tmp_path):
-    """9.6 MB of experts: a program that reads them whole holds them all, one with three slots does not."""
+    """10.3 MB of experts: a program that reads them whole holds them all, one with three slots does not."""
     sizes = {"hidden_size": 256, "moe_intermediate_size": 384, "num_experts": 32, "num_hidden_layers": 2}
     model = quantize(tmp_path / "checkpoint", **sizes)
     page = expert_page(model).size_bytes

@@ -56,4 +56,6 @@ def test_runner_names_what_is_wrong(program, runner, tmp_path):
     assert full.returncode == 1
     assert "the context of 48 tokens is full" in full.stderr
     assert len(full.stdout.splitlines()) == 48 - len(CHECK_PROMPT) + 1
-    assert "position 0: ExecuTorch gives error" in run(runner, program, 300).stderr
+    wrong = run(runner, program, 300).stderr
+    assert "position 0: ExecuTorch gives error" in wrong
+    assert "mmoe_status -3" in wrong  # MMOE_E_TOKEN

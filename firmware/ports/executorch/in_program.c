@@ -54,6 +54,7 @@ mmoe_status mmoe_moe_prepare(const mmoe_moe *moe, uint32_t rows, const float *n,
 
 mmoe_status mmoe_moe_in_program(const mmoe_in_program *at, const mmoe_moe *moe, uint32_t rows, const float *n, float *x, void *scratch) {
     mmoe_moe_call call;
+    if (moe->layer != 0 || moe->router.top_k > MMOE_MAX_TOP_K) return MMOE_E_ARGUMENT; /* routes has no more room */
     const mmoe_status status = mmoe_moe_prepare(moe, rows, n, scratch, &call);
     if (status != MMOE_OK) return status;
     const mmoe_model model = {

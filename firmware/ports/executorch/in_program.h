@@ -17,8 +17,9 @@ typedef struct {
     mmoe_page_matrix gate_up, down; /* the same in every page */
 } mmoe_in_program;
 
-/* x (rows, hidden) += MoE of n (rows, hidden), the normed x. layer and next of the block are not looked at; scratch:
- * mmoe_moe_call_bytes, 16-byte aligned. The same bits whatever the number of rows. */
+/* x (rows, hidden) += MoE of n (rows, hidden), the normed x. moe->layer is 0, next is not looked at; scratch:
+ * mmoe_moe_call_bytes, 16-byte aligned. The same bits whatever the number of rows. MMOE_E_ARGUMENT: another layer, or more
+ * experts a token than MMOE_MAX_TOP_K. */
 mmoe_status mmoe_moe_in_program(const mmoe_in_program *at, const mmoe_moe *moe, uint32_t rows, const float *n, float *x, void *scratch);
 size_t mmoe_moe_call_bytes(const mmoe_moe *moe, uint32_t rows);
 

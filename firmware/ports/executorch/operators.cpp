@@ -23,8 +23,6 @@ using mmoe::view;
 
 namespace {
 
-constexpr int64_t kMaxTopK = 16;
-
 /* Temporary memory of one call, 16-byte aligned. */
 uint8_t* take_scratch(KernelRuntimeContext& context, size_t size) {
     auto memory = context.allocate_temp(size, 16);
@@ -138,7 +136,6 @@ Tensor& moe_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& n,
                 const Tensor& shared, const Tensor& shared_gate, const Tensor& experts, int64_t top_k, int64_t width,
                 int64_t shared_width, int64_t bits, bool softmax, bool as_scored, double scaling, Tensor& out) {
     const int64_t columns = n.size(n.dim() - 1);
-    if (top_k > kMaxTopK) return succeed(context, MMOE_E_ARGUMENT), out;
     if (!succeed(context, resize_rows(x, columns, out))) return out;
     std::memcpy(out.mutable_data_ptr<float>(), x.const_data_ptr<float>(), 4 * static_cast<size_t>(x.numel()));
 

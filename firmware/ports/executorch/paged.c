@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "paged.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -60,7 +61,8 @@ static int is_plan(const mmoe_paged_plan *plan, uint32_t size) {
            plan->expert_bytes <= plan->page_bytes && plan->policy <= MMOE_POLICY_WAIT &&
            (plan->places == 0 || plan->places == count) && (plan->bounds == 0 || plan->bounds == plan->layers + 1) &&
            plan->head_bytes >= MMOE_HEADER_BYTES + MMOE_ENTRY_BYTES * count &&
-           MMOE_PAD(sizeof *plan + MMOE_PAD((uint64_t)plan->places, 4) + 2ull * plan->bounds, 16) + plan->head_bytes == size;
+           MMOE_PAD(sizeof *plan + MMOE_PAD((uint64_t)plan->places, 4) + 2ull * plan->bounds, 16) + plan->head_bytes == size &&
+           mmoe_crc32(0, plan->model_id, size - (uint32_t)offsetof(mmoe_paged_plan, model_id)) == plan->crc;
 }
 
 /* Every array of the runtime; 0 when there is not enough memory. */

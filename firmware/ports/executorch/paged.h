@@ -13,6 +13,7 @@ extern "C" {
 typedef struct {
     char magic[4]; /* "MMXP" */
     uint32_t version; /* 1 */
+    uint32_t crc;     /* CRC-32 of all that follows */
     uint8_t model_id[32];
     uint32_t layers, experts, top_k, hidden, expert_bytes, slots, policy;
     uint32_t places, bounds;         /* entries of the two arrays, 0: none */

@@ -24,6 +24,7 @@ from mmoe_embed.quantized import Quantized
 BACKEND = "MmoePagedExperts"
 _PLAN, _EXPERT = "mmoe_paged_plan", "mmoe_expert_{:05d}"  # as in delegate.cpp
 _VERSION, _ALIGNMENT = 1, 16
+_START = struct.Struct("<4sII")
 _POLICIES = ("lru", "lfu", "wait")  # mmoe_policy
 _EXPERTS_ARGUMENT, _SHAPE_ARGUMENTS = 6, slice(7, 14)  # of torch.ops.mmoe.moe
 
@@ -40,10 +41,8 @@ def pack_plan(model: Quantized, plan: BoardPlan) -> bytes:
         entries.append(Entry(offset, zlib.crc32(data)))
     head = pack_head(layout, entries, model.model_id)
     places, bounds = bytes(plan.paging.places(config.expert_count)), plan.paging.first_slots()
-    fixed = struct.pack(
-        "<4sI32s11I",
-        b"MMXP",
-        _VERSION,
+    blob = struct.pack(
+        "<32s11I",
         bytes.fromhex(model.model_id),
         len(config.routed_layers),
         config.num_experts,
@@ -57,9 +56,10 @@ def pack_plan(model: Quantized, plan: BoardPlan) -> bytes:
         len(head),
         layout.stride_bytes,
     )
-    blob = fixed + _pack_matrix(page.gate_up) + _pack_matrix(page.down)
+    blob += _pack_matrix(page.gate_up) + _pack_matrix(page.down)
     blob += places + bytes(-len(places) % 4) + struct.pack(f"<{len(bounds)}H", *bounds)
-    return blob + bytes(-len(blob) % 16) + head
+    blob += bytes(-(_START.size + len(blob)) % 16) + head
+    return _START.pack(b"MMXP", _VERSION, zlib.crc32(blob)) + blob
 
 
 def _pack_matrix(m: PageMatrix) -> bytes:

@@ -18,15 +18,22 @@ with warnings.catch_warnings():
     from executorch.runtime import Runtime
 
 
-# mmoe_status.h; what an operator or the backend of paged experts can give
+# mmoe_status.h; what an operator or the backend of paged experts can give, and what to try
+_EXPORT = "export the program again"
 _FAILURES = {
-    -1: "the paging plan in the program is damaged (MMOE_E_ARGUMENT)",
-    -3: "the token is not in the vocabulary (MMOE_E_TOKEN)",
-    -4: "an activation is too large or NaN (MMOE_E_NUMERIC)",
-    -5: "an expert's page does not match its CRC-32 (MMOE_E_PAGE_CRC)",
-    -6: "an expert's page could not be read: the file ends before it, or it is not there (MMOE_E_PAGE_READ)",
-    -8: "the experts are not those of the program, or their file ends too early (MMOE_E_IMAGE)",
-    -9: "another program with paged experts is loaded; only one at a time in a process (MMOE_E_UNSUPPORTED)",
+    -1: ("the paging plan in the program is damaged, or there is no memory for its slots (MMOE_E_ARGUMENT)", _EXPORT),
+    -3: ("the token is not in the vocabulary (MMOE_E_TOKEN)", "tokens of the tokenizer.json beside the program"),
+    -4: ("an activation is too large or NaN (MMOE_E_NUMERIC)", "mmoe-embed validate, and the checkpoint's weights"),
+    -5: ("an expert's page does not match its CRC-32 (MMOE_E_PAGE_CRC)", _EXPORT),
+    -6: (
+        "an expert's page could not be read: the file ends before it, or it is not there (MMOE_E_PAGE_READ)",
+        f"put the .ptd beside the .pte, or {_EXPORT}",
+    ),
+    -8: ("the experts are not those of the program, or their file ends too early (MMOE_E_IMAGE)", _EXPORT),
+    -9: (
+        "another program with paged experts is loaded; only one at a time in a process (MMOE_E_UNSUPPORTED)",
+        "drop the other Session first, or use another process",
+    ),
 }
 
 
@@ -118,6 +125,6 @@ class Session:
             yield
         except RuntimeError as error:
             status = self._library.mmoe_executorch_failure()
-            other = f"ExecuTorch refuses the program, which may be damaged or cut short: {error}"
-            what = _FAILURES.get(status, other)
-            raise ToolkitError(what, at=str(self._file), try_="export the program again") from None
+            other = (f"ExecuTorch refuses the program, which may be damaged or cut short: {error}", _EXPORT)
+            what, remedy = _FAILURES.get(status, other)
+            raise ToolkitError(what, at=str(self._file), try_=remedy) from None

@@ -15,6 +15,9 @@ using executorch::extension::make_tensor_ptr;
 using executorch::extension::Module;
 using executorch::runtime::Error;
 
+/* Of the operators: the mmoe_status behind the last error, 0 where the error was not theirs */
+extern "C" int mmoe_executorch_failure(void);
+
 namespace {
 
 const char kUsage[] =
@@ -90,8 +93,8 @@ class Model {
             auto at = make_tensor_ptr({1}, std::vector<int64_t>{position_});
             auto result = module_.execute(now == 1 ? "decode" : "prefill", {input, at});
             if (!result.ok())
-                return std::fprintf(stderr, "Error: position %lld: ExecuTorch gives error 0x%x\n", static_cast<long long>(position_),
-                                    static_cast<unsigned>(result.error())), false;
+                return std::fprintf(stderr, "Error: position %lld: ExecuTorch gives error 0x%x, mmoe_status %d\n", static_cast<long long>(position_),
+                                    static_cast<unsigned>(result.error()), mmoe_executorch_failure()), false;
             position_ += static_cast<int64_t>(now);
             const auto& out = (*result)[0].toTensor();
             logits->assign(out.const_data_ptr<float>(), out.const_data_ptr<float>() + out.numel());
