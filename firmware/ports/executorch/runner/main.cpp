@@ -93,8 +93,9 @@ class Model {
             auto at = make_tensor_ptr({1}, std::vector<int64_t>{position_});
             auto result = module_.execute(now == 1 ? "decode" : "prefill", {input, at});
             if (!result.ok())
-                return std::fprintf(stderr, "Error: position %lld: ExecuTorch gives error 0x%x, mmoe_status %d\n", static_cast<long long>(position_),
-                                    static_cast<unsigned>(result.error()), mmoe_executorch_failure()), false;
+                return std::fprintf(stderr, "Error: position %lld: ExecuTorch gives error 0x%x, mmoe_status %d\n",
+                                    static_cast<long long>(position_), static_cast<unsigned>(result.error()),
+                                    mmoe_executorch_failure()), false;
             position_ += static_cast<int64_t>(now);
             const auto& out = (*result)[0].toTensor();
             logits->assign(out.const_data_ptr<float>(), out.const_data_ptr<float>() + out.numel());
