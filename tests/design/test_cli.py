@@ -22,7 +22,7 @@ def _call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 def test_fit_writes_a_law_that_law_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [
-        Run(f"{n}-{d}-{e}", Coordinates(n, n, e, 4 if e > 1 else 1, e > 1), d, float(LAW.loss(n, d, e, 4, True)), 1.0)
+        Run(f"{n}-{d}-{e}", Coordinates(n, n, e, 4 if e > 1 else 1, e > 1, 2 * (e > 1)), d, float(LAW.loss(n, d, e, 4, True)), 1.0)
         for n in (60_000, 200_000)
         for d in (200_000, 900_000)
         for e in (1, 2, 8, 32)

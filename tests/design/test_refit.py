@@ -14,7 +14,7 @@ from mmoe_embed.design.runs import Run, read_runs, write_runs
 from mmoe_embed.design.shapes import Coordinates
 from mmoe_embed.errors import ToolkitError, UsageError
 
-VARIANTS = [(1, False), (4, False), (4, True), (8, True)]
+VARIANTS = [(2, False), (4, False), (4, True), (8, True)]
 
 
 def _runs(law: Law, noise: float, sizes: tuple[int, ...] = (64_000, 150_000, 311_000, 790_000)) -> list[Run]:
@@ -23,8 +23,9 @@ def _runs(law: Law, noise: float, sizes: tuple[int, ...] = (64_000, 150_000, 311
     for size in sizes:
         for tokens in (250_000, 500_000, 1_000_000):
             for experts in (1, 2, 8, 32):
-                for granularity, shared in VARIANTS if experts > 1 else VARIANTS[:1]:
-                    at = Coordinates(size, 2 * size, experts, granularity, shared)
+                for granularity, shared in VARIANTS if experts > 1 else [(1, False)]:
+                    routed = 0 if experts == 1 else granularity // (1 + shared)
+                    at = Coordinates(size, 2 * size, experts, granularity, shared, routed)
                     loss = float(law.loss(size, tokens, experts, granularity, shared)) + rng.normal(0, noise)
                     runs.append(Run(f"{size}-{tokens}-{experts}-{granularity}-{shared}", at, tokens, loss, loss / 2))
     return runs
@@ -59,6 +60,16 @@ def test_fit_leaves_out_what_the_runs_do_not_vary() -> None:
     assert set(fit.intervals) == {"A", "alpha", "B", "beta", "c"}
     assert (fit.law.delta, fit.law.eta, fit.law.sigma) == (0, 0, 0)
     assert fit.findings.best_experts is None
+
+
+def test_fit_leaves_out_models_that_choose_one_expert() -> None:
+    """However bad they are, they move no constant."""
+    runs = _runs(LAW, 0.002)
+    at = Coordinates(64_000, 128_000, 8, 1, False, 1)
+    alone = Run("alone", at, 500_000, 9.0, 4.5)
+    fit = fit_law([*runs, alone], "made", samples=10)
+    assert fit.left_out == (alone,)
+    assert fit.law == fit_law(runs, "made", samples=10).law
 
 
 def test_fit_says_what_is_missing() -> None:

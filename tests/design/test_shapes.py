@@ -41,7 +41,7 @@ def test_shared_expert_of_half_an_odd_number_is_refused() -> None:
 
 def test_candidates_know_their_parameters_and_bytes() -> None:
     """What a search takes from one layer and multiplies is what the whole model has."""
-    found = [c for c in list_candidates(PAPER, 10**11, 64, 300) if c.at.total < 400_000][::97]
+    found = [c for c in list_candidates(PAPER, 10**11, 64, 300) if c.at.total < 400_000][::79]
     assert len(found) > 10
     for candidate in found:
         assert candidate.at == locate(candidate.config)
@@ -60,8 +60,9 @@ def test_candidates_cover_what_can_be_chosen() -> None:
     assert [c.loss for c in found] == sorted(c.loss for c in found)
     assert {c.scheme for c in found} == {"int8", "int4"}
     assert {(c.at.experts, c.at.granularity, c.at.shared) for c in found} >= {
-        (1, 1, False), (8, 8, True), (8, 1, False), (32, 4, True), (2, 2, True),
+        (1, 1, False), (8, 8, True), (8, 2, False), (32, 4, True), (2, 4, True),
     }  # fmt: skip
+    assert all(c.at.routed != 1 for c in found)
     assert all(set(tensor_shapes(c.config)) for c in found[:3])
     assert locate(with_layers(MOBILEMOE_S, 1)).total < locate(MOBILEMOE_S).total
 

@@ -71,6 +71,16 @@ def test_grid_lists_every_run_that_can_be_once(grid: Path, tmp_path: Path) -> No
         assert config.num_experts == {"e4-g1": 4, "e4-g2": 8, "dense": 0}.get(job.name.split("-t")[0][7:], 7)
 
 
+def test_grid_gives_its_sizes_a_learning_rate(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(grid.read_text("utf-8").replace("tokens = [256, 512]", "tokens = [512]\nlearning_rate = 2e-2"))
+    rates = {}
+    for job in read_grid(grid):
+        file = tmp_path / "recipe.toml"
+        file.write_text(job.recipe, "utf-8")
+        rates[job.name.split("-l1-")[1]] = load_recipe(file).stage[0].learning_rate
+    assert (rates["dense-t256-s1"], rates["dense-t512-s1"]) == (1e-2, 2e-2)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -78,6 +88,7 @@ def test_grid_lists_every_run_that_can_be_once(grid: Path, tmp_path: Path) -> No
         ("experts = [1, 4]", "experts = [0]", "not a grid of runs"),
         ("learning_rate = 1e-2", "learning_rat = 1e-2", "unknown field 'learning_rat'"),
         ("head_dim = 8", "head_dim = 7", "head_dim must be even"),
+        ("tokens = [256, 512]", "tokens = [256]\nlearning_rate = 2e-2", "two different runs are both d16-l1-dense"),
         ("[[grid]]", "[[gird]]", "a recipe's tables and"),
     ],
 )

@@ -126,6 +126,7 @@ def fit_command(runs: Path, name: str | None, samples: int, output: Path | None)
         "intervals": {constant: dataclasses.asdict(interval) for constant, interval in fit.intervals.items()},
         "findings": dataclasses.asdict(fit.findings),
         "residuals": {run.name: round(float(r), 5) for run, r in zip(fit.runs, fit.residuals, strict=True)},
+        "left_out": [run.name for run in fit.left_out],
     }
     return Result(data, text)
 
@@ -178,4 +179,6 @@ def _constants(law: Law) -> str:
 def _describe_fit(fit: Refit) -> str:
     lines = [f"law: {fit.law.name}; root mean square {fit.law.rmse:.4f} nats a token, {LEVEL:.0%} intervals"]
     lines += [f"  {name:<6} {interval}" for name, interval in fit.intervals.items()]
+    if fit.left_out:
+        lines.append(f"left out: {len(fit.left_out)} runs with one chosen expert a token, whose router learns nothing")
     return "\n".join([*lines, fit.findings.summary()])

@@ -151,7 +151,8 @@ def _list_feed_forwards(width: int) -> Iterator[dict[str, Any]]:
         for granularity in GRANULARITIES:
             for shared in (False, True) if granularity % 2 == 0 else (False,):
                 moe = feed_forward(width, experts, granularity, shared)
-                if moe["num_experts"] <= MAX_EXPERTS and moe["num_experts_per_tok"] <= MAX_TOP_K:
+                # of one chosen expert the law knows nothing, see `refit.fit_law`
+                if moe["num_experts"] <= MAX_EXPERTS and 1 < moe["num_experts_per_tok"] <= MAX_TOP_K:
                     yield moe
 
 

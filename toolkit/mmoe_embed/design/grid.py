@@ -77,7 +77,7 @@ def read_grid(file: Path) -> list[Job]:
                     raise ToolkitError(
                         f"two different runs are both {job.name}",
                         at=f"{file}, grid.size",
-                        try_="sizes that differ in width or layers",
+                        try_="sizes that differ in width or layers, and one learning rate of each",
                     )
     return list(jobs.values())
 

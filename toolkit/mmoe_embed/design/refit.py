@@ -83,6 +83,8 @@ class Refit:
     Attributes:
         intervals: of each constant that the runs can tell.
         residuals: predicted less measured loss of each run, nats a token.
+        runs: that it was fitted to.
+        left_out: runs that choose one expert a token.
     """
 
     law: Law
@@ -90,10 +92,14 @@ class Refit:
     findings: Findings
     residuals: Floats
     runs: tuple[Run, ...]
+    left_out: tuple[Run, ...]
 
 
 def fit_law(runs: Sequence[Run], name: str, *, samples: int = 200, seed: int = 0) -> Refit:
     """Fit the law to runs; constants of what the runs do not vary stay 0.
+
+    Models that choose one expert a token are left out: its weight is always 1, so the loss teaches their router
+    nothing, and they are worse than dense ones, which no power of the granularity says.
 
     Args:
         runs: at least two sizes, two token counts, and more runs than constants.
@@ -104,6 +110,8 @@ def fit_law(runs: Sequence[Run], name: str, *, samples: int = 200, seed: int = 0
     Raises:
         UsageError: too few runs, or sizes or tokens do not vary.
     """
+    left_out = tuple(run for run in runs if run.at.routed == 1)
+    runs = [run for run in runs if run.at.routed != 1]
     data = _Data.of(runs)
     free = _free_constants(data)
     if len(runs) <= len(free):
@@ -129,7 +137,7 @@ def fit_law(runs: Sequence[Run], name: str, *, samples: int = 200, seed: int = 0
     intervals = {
         constant: _interval(theta[i], samples_of[:, i]) for i, constant in enumerate(CONSTANTS) if constant in free
     }
-    return Refit(law, intervals, _find(data, theta, samples_of, free), residuals, tuple(runs))
+    return Refit(law, intervals, _find(data, theta, samples_of, free), residuals, tuple(runs), left_out)
 
 
 @dataclasses.dataclass(frozen=True)

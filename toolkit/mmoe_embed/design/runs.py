@@ -32,7 +32,7 @@ class Run:
     bits_per_byte: float
 
 
-COLUMNS = ("name", "active", "total", "experts", "granularity", "shared", "tokens", "loss", "bits_per_byte")
+COLUMNS = ("name", "active", "total", "experts", "granularity", "shared", "routed", "tokens", "loss", "bits_per_byte")
 
 
 def write_runs(runs: Sequence[Run]) -> str:
@@ -50,6 +50,7 @@ def write_runs(runs: Sequence[Run]) -> str:
                 f"{at.experts:g}",
                 f"{at.granularity:g}",
                 int(at.shared),
+                at.routed,
                 run.tokens,
                 f"{run.loss:.5f}",
                 f"{run.bits_per_byte:.5f}",
@@ -102,6 +103,11 @@ def _read_csv(file: Path) -> list[Run]:
 
 def _parse_row(row: dict[str, str]) -> Run:
     at = Coordinates(
-        int(row["active"]), int(row["total"]), float(row["experts"]), float(row["granularity"]), row["shared"] == "1"
+        int(row["active"]),
+        int(row["total"]),
+        float(row["experts"]),
+        float(row["granularity"]),
+        row["shared"] == "1",
+        int(row["routed"]),
     )
     return Run(row["name"], at, int(row["tokens"]), float(row["loss"]), float(row["bits_per_byte"]))

@@ -20,6 +20,7 @@ class Coordinates:
         experts: E, parameters of all feed-forwards over those of a token's; 1 is a dense model.
         granularity: g, width of a token's feed-forwards over that of one routed expert; 1 for a dense model.
         shared: a part of them is one expert that every token uses; False for a dense model.
+        routed: experts that a token chooses; 0 for a dense model.
     """
 
     active: int
@@ -27,6 +28,7 @@ class Coordinates:
     experts: float
     granularity: float
     shared: bool
+    routed: int
 
 
 def locate(config: ModelConfig) -> Coordinates:
@@ -39,12 +41,13 @@ def locate(config: ModelConfig) -> Coordinates:
     sizes = {name: math.prod(shape) for name, shape in tensor_shapes(config).items()}
     total = sum(size for name, size in sizes.items() if not name.endswith("router.bias"))  # no gradient trains it
     if not config.num_experts:
-        return Coordinates(total, total, 1.0, 1.0, False)
+        return Coordinates(total, total, 1.0, 1.0, False, 0)
     routed = sum(size for name, size in sizes.items() if ".experts." in name)
     active = total - routed + routed * config.num_experts_per_tok // config.num_experts
     width, shared = config.moe_intermediate_size, config.shared_expert_intermediate_size
     used = config.num_experts_per_tok * width + shared
-    return Coordinates(active, total, (config.num_experts * width + shared) / used, used / width, shared > 0)
+    experts = (config.num_experts * width + shared) / used
+    return Coordinates(active, total, experts, used / width, shared > 0, config.num_experts_per_tok)
 
 
 def feed_forward(width: int, experts: int, granularity: int, shared: bool) -> dict[str, int]:
