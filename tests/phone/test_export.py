@@ -11,7 +11,7 @@ from random_model import OTHER_FAMILIES, small_config, write_checkpoint
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import group
 from mmoe_embed.errors import ToolkitError
-from mmoe_embed.executorch.export import export_program
+from mmoe_embed.executorch.export import dense_layers, export_program
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Golden
 from mmoe_embed.quantize import quantize_checkpoint
@@ -141,3 +141,38 @@ def test_validate_finds_a_logit_that_differs(exported, monkeypatch, method, coun
     assert answer["exit_code"] == 6
     assert answer["data"][count] == 0
     assert "logit 7" in answer["data"]["first_difference"]
+
+
+@pytest.mark.usefixtures("_built")
+def test_dense_part_by_xnnpack_is_close_and_says_so(tmp_path, exported):
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(hidden_size=64), seed=5)
+    program = tmp_path / "model.pte"
+    export = ["export", str(checkpoint), "--board", "host_x86_64", "-o", str(program), "--dense", "xnnpack", "--json"]
+    export += ["--scheme", "int4"]
+    assert "not for paged experts" in str(CliRunner().invoke(group, [*export, "--expert-slots", "4"]).exception)
+    result = CliRunner().invoke(group, export)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["data"]["exact"] is False
+    validate = ["validate", str(program), "--runtime", "executorch", "--checkpoint", str(checkpoint), "--json"]
+    validate += ["--steps", "60"]
+    assert "not bit-exact by design" in str(CliRunner().invoke(group, validate).exception)
+    result = CliRunner().invoke(group, [*validate, "--tolerance", "1000"])
+    data = json.loads(result.stdout)["data"]
+    assert data["same_tokens"] > (data["steps"] + data["passes"]) * 0.8
+    assert 0 < data["largest_relative"] < 0.5
+    strict = CliRunner().invoke(group, [*validate, "--tolerance", "0.0001"])
+    assert strict.exit_code == 6
+    exact = ["validate", str(exported / "model.pte"), "--runtime", "executorch", "--tolerance", "1", "--json"]
+    refused = CliRunner().invoke(group, [*exact, "--checkpoint", str(exported / "checkpoint")])
+    assert "is bit-exact" in str(refused.exception)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_dense_layers_hold_the_weights_of_the_model(tmp_path, scheme):
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(hidden_size=64), seed=5)
+    model = quantize_checkpoint(load_checkpoint(checkpoint), scheme)
+    layers = dense_layers(model)
+    assert set(layers) >= {"layers_0_qkv", "layers_0_o"}
+    for name, layer in layers.items():
+        weights = model.matrices[name.replace("_", ".")].dequantize()
+        assert np.array_equal(layer.weight.dequantize().numpy(), weights)

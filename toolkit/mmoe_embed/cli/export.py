@@ -23,10 +23,18 @@ from mmoe_embed.plan import choose_scheme
 @scheme_option
 @plan_options
 @click.option("--ptd", is_flag=True, help="Paged experts go into a .ptd beside the .pte, not into it.")
-def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, **options: Any) -> Result:
+@click.option(
+    "--dense",
+    type=click.Choice(["exact", "xnnpack"]),
+    default="exact",
+    show_default=True,
+    help="Products outside the MoE blocks: by our kernels, or by XNNPACK, which is not bit-exact.",
+)
+def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, dense: str, **options: Any) -> Result:
     """Quantize CHECKPOINT and write it as an ExecuTorch program whose logits have the golden's bits.
 
-    Experts are computed where they lie in the program, unless the plan pages them (--expert-slots or --sram).
+    With --dense xnnpack they are only close. Experts are computed where they lie in the program, unless the plan
+    pages them (--expert-slots or --sram).
     tokenizer.json and generation_config.json are written beside it.
     """
     if options["prefetch"] or options["cache_margin"]:
@@ -49,18 +57,26 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, 
     paged = plan.expert_mode == "paged"
     if ptd and not paged:
         raise UsageError("--ptd is for paged experts, this plan pages none", try_="--expert-slots N or --sram as well")
+    if paged and dense == "xnnpack":
+        raise UsageError(
+            "--dense xnnpack is not for paged experts: XNNPACK's products come out wrong beside their backend",
+            try_="--dense exact, or experts in place: no --expert-slots and no --sram",
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ExecuTorch and PyTorch warn of their own deprecated calls
         from mmoe_embed.executorch.export import export_program
 
-        arenas = export_program(model, output, plan, beside=ptd)
+        arenas = export_program(model, output, plan, beside=ptd, xnnpack=dense == "xnnpack")
     experts = f"paged from the {'.ptd' if ptd else '.pte'}, {plan.slots} slots, {plan.policy}" if paged else "in place"
     size = output.stat().st_size
     text = f"wrote {output}, {size} B: model {model.model_id[:16]} ({model.scheme})"
     text += f"\n  experts {experts}"
+    if dense == "xnnpack":
+        text += "\n  not bit-exact by design: XNNPACK computes the products outside the MoE blocks"
     for method, arena in arenas.items():
         proof = "proven smallest" if arena.proven else f"lower bound {arena.lower_bound_bytes} B"
         text += f"\n  memory of {method} {arena.size_bytes} B, {proof}; ExecuTorch's greedy {arena.greedy_bytes} B"
     data = {"output": str(output), "size_bytes": size, "model_id": model.model_id, "scheme": model.scheme}
     data |= {"paged": paged, "slots": plan.slots if paged else 0, "policy": plan.policy, "chunk": plan.chunk}
+    data |= {"exact": dense == "exact"}
     return Result(data | {"arenas": {name: dataclasses.asdict(arena) for name, arena in arenas.items()}}, text)

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.output import Result, wants_json
 from mmoe_embed.config import GenerationConfig, read_bytes
-from mmoe_embed.errors import MismatchError
+from mmoe_embed.errors import MismatchError, UsageError
 from mmoe_embed.executorch.library import build_operators
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Floats, Golden, stream_tokens
@@ -50,18 +50,30 @@ def run_program(file: Path, requests: Iterable[tuple[int, str]], sampling: Sampl
     return Result({"answers": answers})
 
 
-def validate_program(file: Path, checkpoint: Path, choose: Callable[[Golden], list[Prompt]]) -> Result:
+def validate_program(
+    file: Path, checkpoint: Path, choose: Callable[[Golden], list[Prompt]], tolerance: float | None = None
+) -> Result:
     """Feed the program and the golden the same tokens; compare every bit of every logit, step by step and in chunks.
 
     Args:
         file: the .pte.
         checkpoint: what it was exported from, in any scheme.
         choose: the prompts for a golden.
+        tolerance: of a program that is not bit-exact: the largest difference that a logit may have; None for others.
 
     Raises:
         MismatchError: the program is of another model.
+        UsageError: no tolerance for a program that is not bit-exact, or one for a program that is.
     """
     session = open_program(file)
+    if not session.exact and tolerance is None:
+        raise UsageError(
+            "the program is not bit-exact by design: XNNPACK computes a part of it",
+            at=str(file),
+            try_="--tolerance 3, the largest difference of a logit, or export with --dense exact",
+        )
+    if session.exact and tolerance is not None:
+        raise UsageError("the program is bit-exact: all its bits are compared", at=str(file), try_="no --tolerance")
     golden = _find_golden(session, file, checkpoint)
     found = Comparison()
     for prompt in choose(golden):
@@ -70,6 +82,12 @@ def validate_program(file: Path, checkpoint: Path, choose: Callable[[Golden], li
     lines += [f"logits bit-identical to the golden: {found.equal_logits} of {found.steps} steps"]
     lines += [f"after prefill of {session.chunk} tokens at most: {found.equal_passes} of {found.passes} passes"]
     right = found.equal_logits == found.steps and found.equal_passes == found.passes
+    if tolerance is not None:
+        both = found.steps + found.passes
+        lines += [f"not bit-exact by design: a logit differs by {found.largest:.4g} at most, {tolerance:g} is allowed"]
+        lines += [f"that is at most {found.largest_relative:.2%} of the largest logit of its step"]
+        lines += [f"same greedy token as the golden: {found.same_tokens} of {both} ({found.same_tokens / both:.1%})"]
+        right = found.largest <= tolerance
     data = {"model_id": session.model_id, "chunk": session.chunk} | dataclasses.asdict(found)
     text = "\n".join([*lines, *([found.first_difference] if found.first_difference else [])])
     return Result(data, text, exit_code=0 if right else MismatchError.exit_code)
@@ -82,6 +100,8 @@ class Comparison:
     Attributes:
         steps: of one token each; `equal_logits` of them have the golden's bits.
         passes: of the same tokens in chunks, the last token of each sequence as a step; `equal_passes` have.
+        same_tokens: of steps and passes, those with the golden's greedy token.
+        largest: difference of a logit; `largest_relative` to the golden's largest logit of the same step.
         first_difference: the first logit that differs, or "".
     """
 
@@ -89,6 +109,9 @@ class Comparison:
     equal_logits: int = 0
     passes: int = 0
     equal_passes: int = 0
+    same_tokens: int = 0
+    largest: float = 0.0
+    largest_relative: float = 0.0
     first_difference: str = ""
 
     def follow(self, session: Session, golden: Golden, prompt: Prompt) -> None:
@@ -116,6 +139,10 @@ class Comparison:
     def _compare(self, where: str, found: Floats, expected: Floats) -> bool:
         has, wanted = found.view(np.uint32), expected.view(np.uint32)
         differing = np.flatnonzero(has != wanted)
+        away = float(np.abs(found - expected).max())
+        self.largest = max(self.largest, away)
+        self.largest_relative = max(self.largest_relative, away / float(np.abs(expected).max()))
+        self.same_tokens += int(found.argmax() == expected.argmax())
         if differing.size and not self.first_difference:
             at = int(differing[0])
             bits = f"program 0x{has[at]:08x}, golden 0x{wanted[at]:08x}"

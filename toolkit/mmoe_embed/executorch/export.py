@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackDynamicallyQuantizedPartitioner
 from executorch.exir import (
     EdgeCompileConfig,
     ExecutorchBackendConfig,
@@ -13,6 +14,7 @@ from executorch.exir import (
 )
 from executorch.exir.passes import MemoryPlanningPass
 from torch import Tensor, nn
+from torchao.quantization import IntxUnpackedToInt8Tensor
 
 from mmoe_embed.executorch import operators  # noqa: F401 (defines torch.ops.mmoe)
 from mmoe_embed.executorch.memory_planning import ArenaReport, memory_planning_algo, read_reports
@@ -20,7 +22,7 @@ from mmoe_embed.executorch.paging import PagedPartitioner, pack_plan
 from mmoe_embed.experts import pack, pack_expert
 from mmoe_embed.graph import kv_layer_bytes, moe_shape
 from mmoe_embed.plan import BoardPlan
-from mmoe_embed.quantized import Quantized
+from mmoe_embed.quantized import GROUP, Quantized
 
 METHODS = ("decode", "prefill")  # a chunk of 1 needs no prefill
 _PAGE = 16  # bytes that a matrix starts at a multiple of
@@ -40,12 +42,14 @@ class Pass(nn.Module):
 
     Args:
         model: the quantized model; its packed weights become constants of the program.
+        dense: matrices that are linear layers of PyTorch instead, by name; their products are not the golden's.
     """
 
-    def __init__(self, model: Quantized) -> None:
+    def __init__(self, model: Quantized, dense: nn.ModuleDict | None = None) -> None:
         super().__init__()
         self.config = config = model.config
         self.bits = 4 if model.scheme == "int4" else 8
+        self.dense = nn.ModuleDict() if dense is None else dense
         for name in ("embed",) if config.tie_word_embeddings else ("embed", "head"):
             self._keep(name, _blob(model, name))
         for name, tensor in model.floats.items():
@@ -75,8 +79,12 @@ class Pass(nn.Module):
         return getattr(self, name.replace(".", "_"))
 
     def _linear(self, x: Tensor, name: str, rows: int, columns: int, bits: int) -> Tensor:
-        product: Tensor = torch.ops.mmoe.linear(x, self._take(name), rows, columns, bits)
-        return product
+        dense = name.replace(".", "_")
+        if dense in self.dense:
+            product: Tensor = self.dense[dense](x)
+            return product
+        ours: Tensor = torch.ops.mmoe.linear(x, self._take(name), rows, columns, bits)
+        return ours
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Logits, float32 (vocabulary).
@@ -133,7 +141,9 @@ class Pass(nn.Module):
         return self._linear(n, "embed" if c.tie_word_embeddings else "head", c.vocab_size, d, 8)[0]
 
 
-def export_program(model: Quantized, file: Path, plan: BoardPlan, *, beside: bool = False) -> dict[str, ArenaReport]:
+def export_program(
+    model: Quantized, file: Path, plan: BoardPlan, *, beside: bool = False, xnnpack: bool = False
+) -> dict[str, ArenaReport]:
     """Write a program, with tokenizer.json and generation_config.json beside it; returns the memory of its methods.
 
     Args:
@@ -141,8 +151,9 @@ def export_program(model: Quantized, file: Path, plan: BoardPlan, *, beside: boo
         file: the .pte.
         plan: its chunk is what `prefill` takes at most; where it pages experts, backend MmoePagedExperts does.
         beside: paged experts go into a .ptd of the same name, not into the .pte.
+        xnnpack: as lower_model.
     """
-    program = lower_model(model, plan, file.stem if beside else "")
+    program = lower_model(model, plan, file.stem if beside else "", xnnpack=xnnpack)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as stream:
         program.write_to_file(stream)
@@ -153,19 +164,23 @@ def export_program(model: Quantized, file: Path, plan: BoardPlan, *, beside: boo
     return {method: read_reports(program.exported_program(method).graph_module)[0] for method in METHODS[: plan.chunk]}
 
 
-def lower_model(model: Quantized, plan: BoardPlan, file: str = "") -> ExecutorchProgramManager:
+def lower_model(
+    model: Quantized, plan: BoardPlan, file: str = "", *, xnnpack: bool = False
+) -> ExecutorchProgramManager:
     """Export the passes, their memory planned by memory_planner.
 
     Methods: `decode(token, position)` and, with a chunk, `prefill(tokens, position)`, with one KV cache: both from
     one Program, or from a Module that shares its memory arenas. As constants `mmoe_model_id` (of the quantized model),
-    `mmoe_context` and `mmoe_chunk`.
+    `mmoe_context`, `mmoe_chunk` and `mmoe_exact`: 1 where logits have the golden's bits.
 
     Args:
         model: the quantized model.
         plan: as export_program.
         file: name of the .ptd for paged experts; "" leaves them in the program.
+        xnnpack: XNNPACK computes the products with `qkv`, `o` and the head, with the model's own integers and scales;
+            not with paged experts: beside that backend the products came out wrong.
     """
-    step = Pass(model).eval()
+    step = Pass(model, dense_layers(model) if xnnpack else None).eval()
     token, position = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
     methods = {"decode": torch.export.export(step, (token, position))}
     if plan.chunk > 1:
@@ -176,9 +191,39 @@ def lower_model(model: Quantized, plan: BoardPlan, file: str = "") -> Executorch
     partitioners = [PagedPartitioner(pack_plan(model, plan), file)] if plan.expert_mode == "paged" else []
     edge = to_edge_transform_and_lower(
         methods,
-        partitioner=partitioners,
-        constant_methods=constants | {"mmoe_chunk": plan.chunk},
+        partitioner=[*([XnnpackDynamicallyQuantizedPartitioner()] if xnnpack else []), *partitioners],
+        constant_methods=constants | {"mmoe_chunk": plan.chunk, "mmoe_exact": int(not xnnpack)},
         compile_config=EdgeCompileConfig(_check_ir_validity=False),
     )
     planning = MemoryPlanningPass(memory_planning_algo, share_mutable_buffers=True)
     return edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
+
+
+def dense_layers(model: Quantized) -> nn.ModuleDict:
+    """The matrices outside the MoE blocks as linear layers, integers and scales as they are; activations INT8 by token.
+
+    INT4 whose last group is not whole has no form in XNNPACK and stays ours.
+    """
+    config = model.config
+    names = [f"layers.{layer}.{part}" for layer in range(config.num_hidden_layers) for part in ("qkv", "o")]
+    dense = nn.ModuleDict()
+    for name in (*names, "embed" if config.tie_word_embeddings else "head"):
+        matrix = model.matrices[name]
+        block = matrix.columns if matrix.group is None else GROUP
+        if matrix.columns % block:
+            continue
+        groups = np.float32(1) if matrix.group is None else matrix.group.astype(np.float32)
+        scales = torch.from_numpy(matrix.scale[:, None] * groups)
+        linear = nn.Linear(matrix.columns, matrix.rows, bias=False)
+        weight = IntxUnpackedToInt8Tensor(
+            torch.from_numpy(matrix.q),
+            scales,
+            torch.zeros_like(scales, dtype=torch.int8),
+            getattr(torch, f"int{matrix.bits}"),
+            (1, block),
+            torch.float32,
+            "int8_asym_per_token",
+        )
+        linear.weight = nn.Parameter(weight, requires_grad=False)
+        dense[name.replace(".", "_")] = linear
+    return dense

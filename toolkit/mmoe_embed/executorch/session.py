@@ -56,6 +56,7 @@ class Session:
     Attributes:
         model_id: of the quantized model.
         context, chunk: tokens of a sequence, and of one pass, at most.
+        exact: whether its logits have the golden's bits; they do not where XNNPACK computes a part.
 
     Raises:
         ToolkitError: the file is not a program of `mmoe-embed export`, or is damaged.
@@ -73,10 +74,10 @@ class Session:
             names = self._program.method_names
             if "decode" not in names:
                 raise ToolkitError("the program has no method `decode`: mmoe-embed did not write it", at=str(program))
-            constants = ("mmoe_model_id", "mmoe_context", "mmoe_chunk")
-            model_id, context, chunk = (self._program.load_method(name).execute([])[0] for name in constants)
+            constants = ("mmoe_model_id", "mmoe_context", "mmoe_chunk", "mmoe_exact")
+            model_id, context, chunk, exact = (self._program.load_method(name).execute([])[0] for name in constants)
             self._methods = {name: self._program.load_method(name) for name in ("decode", "prefill") if name in names}
-        self.model_id, self.context, self.chunk = str(model_id), int(context), int(chunk)
+        self.model_id, self.context, self.chunk, self.exact = str(model_id), int(context), int(chunk), bool(exact)
         self.position = 0
 
     def reset(self) -> None:
