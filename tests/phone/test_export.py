@@ -145,12 +145,14 @@ def test_validate_finds_a_logit_that_differs(exported, monkeypatch, method, coun
 
 @pytest.mark.usefixtures("_built")
 def test_dense_part_by_xnnpack_is_close_and_says_so(tmp_path, exported):
-    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(hidden_size=64), seed=5)
+    """A dense model: no close call of a router makes a small difference large."""
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(hidden_size=64, **MODELS["dense"]), seed=5)
     program = tmp_path / "model.pte"
-    export = ["export", str(checkpoint), "--board", "host_x86_64", "-o", str(program), "--dense", "xnnpack", "--json"]
+    export = ["export", "--board", "host_x86_64", "-o", str(program), "--dense", "xnnpack", "--json"]
     export += ["--scheme", "int4"]
-    assert "not for paged experts" in str(CliRunner().invoke(group, [*export, "--expert-slots", "4"]).exception)
-    result = CliRunner().invoke(group, export)
+    paged = CliRunner().invoke(group, [*export, str(exported / "checkpoint"), "--expert-slots", "4"])
+    assert "not for paged experts" in str(paged.exception)
+    result = CliRunner().invoke(group, [*export, str(checkpoint)])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["data"]["exact"] is False
     validate = ["validate", str(program), "--runtime", "executorch", "--checkpoint", str(checkpoint), "--json"]
@@ -159,9 +161,9 @@ def test_dense_part_by_xnnpack_is_close_and_says_so(tmp_path, exported):
     result = CliRunner().invoke(group, [*validate, "--tolerance", "1000"])
     data = json.loads(result.stdout)["data"]
     assert data["same_tokens"] > (data["steps"] + data["passes"]) * 0.8
-    assert 0 < data["largest_relative"] < 0.5
+    assert 0 < data["largest_relative"] < 0.2
     strict = CliRunner().invoke(group, [*validate, "--tolerance", "0.0001"])
-    assert strict.exit_code == 6
+    assert json.loads(strict.stdout)["exit_code"] == 6
     exact = ["validate", str(exported / "model.pte"), "--runtime", "executorch", "--tolerance", "1", "--json"]
     refused = CliRunner().invoke(group, [*exact, "--checkpoint", str(exported / "checkpoint")])
     assert "is bit-exact" in str(refused.exception)

@@ -140,8 +140,9 @@ class Comparison:
         has, wanted = found.view(np.uint32), expected.view(np.uint32)
         differing = np.flatnonzero(has != wanted)
         away = float(np.abs(found - expected).max())
-        self.largest = max(self.largest, away)
-        self.largest_relative = max(self.largest_relative, away / float(np.abs(expected).max()))
+        relative = away / float(np.abs(expected).max())
+        self.largest = float(np.maximum(self.largest, away))  # a NaN stays
+        self.largest_relative = float(np.maximum(self.largest_relative, relative))
         self.same_tokens += int(found.argmax() == expected.argmax())
         if differing.size and not self.first_difference:
             at = int(differing[0])
