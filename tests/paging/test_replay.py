@@ -169,3 +169,4 @@ def test_describe_cycle_warns_below_one_token_only() -> None:
     assert trace.cycle_bytes == cycle
     assert describe_cycle(trace, cycle) == ""
     assert "1 B short" in describe_cycle(trace, cycle - 1)
+    assert "holds no expert" in describe_cycle(trace, SIZE - 1)

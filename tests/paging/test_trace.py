@@ -74,6 +74,7 @@ def test_read_trace_takes_a_missing_last_newline_and_windows_lines(write, text: 
         (NAMES + ROWS, "no head", "line 1"),
         ("", "missing: turn", "line 1"),
         (HEAD + NAMES, "no rows", "line 5"),
+        ("# n_expert=4\n" + HEAD + NAMES + ROWS + "0,1,3,1,0,4,0.5,0,0\n", "an expert number from 4 on", "line 12"),
         (HEAD + NAMES.replace("slot", "rank") + ROWS, "unknown columns: rank; missing: slot", "line 4"),
         (HEAD + NAMES.replace("turn,phase", "phase,turn") + ROWS, "out of order", "line 4"),
         (HEAD + NAMES + ROWS + "0,1,3,0\n", "4 columns, 9 are needed", "line 11"),

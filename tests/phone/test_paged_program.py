@@ -173,3 +173,5 @@ def test_memory_is_that_of_the_slots(tmp_path):
     assert printed["inside"] == printed["beside"] == printed["whole"]
     for name in ("inside", "beside"):
         assert peak["whole"] - peak[name] > (64 - 3 - 8) * page  # a page on its way, and what an allocator keeps
+    alone = subprocess.run([str(runner), str(file), "5"], capture_output=True, text=True, check=False, timeout=120)
+    assert (alone.returncode, "try: --data FILE.ptd" in alone.stderr) == (1, True)  # the experts lie beside

@@ -53,7 +53,7 @@ def render_report(report: Report, board: Board, flash: FlashModel | None = None)
     lines.append(f"watermarks  arena {statistics.arena_used} of {statistics.arena_bytes} B, {stack}")
     lines += _describe_slowest(report)
     if report.retries:
-        lines.append(f"line        {report.retries} requests were sent again (lost, damaged or late)")
+        lines.append(f"line        requests sent again, lost, damaged or late: {report.retries}")
     lines += [f"FAILED      {check.name}: {check.detail}" for check in report.checks if not check.ok]
     return "\n".join(lines)
 

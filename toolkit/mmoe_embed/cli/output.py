@@ -169,6 +169,9 @@ def wants_json() -> bool:
     return bool(ctx and ctx.meta.get("mmoe_embed.json"))
 
 
+_OS_ADVICE = {IsADirectoryError: "name a file in it", FileNotFoundError: "check the path, and that its folder exists"}
+
+
 def report_failure(error: BaseException, verb: str, *, as_json: bool) -> int:
     """Print an error of a verb as the house does it and return the exit code: 1..6, or 130 when interrupted."""
     at = try_ = ""
@@ -185,14 +188,14 @@ def report_failure(error: BaseException, verb: str, *, as_json: bool) -> int:
     elif isinstance(error, ClickException):
         message, code = error.format_message(), error.exit_code
     elif isinstance(error, KeyboardInterrupt | Abort):
-        message, code = "interrupted; run the same command again to go on", 130
+        message, code = "interrupted", 130
+        try_ = "the same command again; where it has --resume, with that"
     elif isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     elif isinstance(error, OSError):
         message, at, code = error.strerror or str(error), str(error.filename or ""), 1
-        is_folder = isinstance(error, IsADirectoryError)
-        try_ = "name a file in it" if is_folder else "check that the folder exists, can be written and has room"
+        try_ = _OS_ADVICE.get(type(error), "check that the folder exists, can be written and has room")
     else:
         message, code, is_bug = f"{type(error).__name__}: {error}", 1, True
         try_ = "this is a bug of mmoe-embed: please report it with the traceback below"

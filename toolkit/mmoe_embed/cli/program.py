@@ -1,6 +1,7 @@
 """`run` and `validate` of a program of `mmoe-embed export`, by ExecuTorch's own runtime on this machine."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.output import Result, wants_json
 from mmoe_embed.config import GenerationConfig, read_bytes
 from mmoe_embed.errors import MismatchError, UsageError
-from mmoe_embed.executorch.library import build_operators
+from mmoe_embed.executorch.library import build_operators, installed_package
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Floats, Golden, stream_tokens
 from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import SCHEMES
-from mmoe_embed.resources import hash_sources
+from mmoe_embed.resources import firmware_dir, hash_sources
 from mmoe_embed.sampling import Sampling
 from mmoe_embed.tokens import Tokens
 from mmoe_embed.validate import Prompt
@@ -25,7 +26,9 @@ from mmoe_embed.validate import Prompt
 
 def open_program(file: Path) -> Session:
     """A program, with the operators for this machine: built once, then kept in the user's cache."""
-    return Session(file, build_operators(user_cache_path("mmoe-embed") / f"executorch-{hash_sources()[:16]}"))
+    made_of = f"{hash_sources()} {firmware_dir()} {installed_package()}"  # CMake keeps a folder for one of each
+    folder = f"executorch-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    return Session(file, build_operators(user_cache_path("mmoe-embed") / folder))
 
 
 def run_program(file: Path, requests: Iterable[tuple[int, str]], sampling: Sampling | None) -> Result:

@@ -55,7 +55,7 @@ def _build(
     cmake = str(beside) if beside.exists() else shutil.which("cmake")
     if cmake is None:
         raise ToolchainError("CMake is missing", try_="pip install cmake")
-    sdk = (package or _installed_package()) / "share" / "cmake"
+    sdk = (package or installed_package()) / "share" / "cmake"
     configure = [cmake, "-S", str(firmware_dir() / "ports" / "executorch"), "-B", str(folder), *settings]
     configure += [f"-DCMAKE_PREFIX_PATH={sdk}", "-DCMAKE_BUILD_TYPE=Release"]
     configure += [f"-DKERNEL_FOLDERS={';'.join(kernel_folders(load_board(board)))}"]
@@ -66,12 +66,17 @@ def _build(
             raise ToolchainError(
                 "the operators for ExecuTorch could not be built:\n" + "\n".join(last),
                 at=" ".join(command[:3]),
-                try_="CMake 3.28 or newer (pip install cmake) and a C++17 compiler",
+                try_=f"CMake 3.28 or newer (pip install cmake) and a C++17 compiler; or without the folder {folder}",
             )
     return folder
 
 
-def _installed_package() -> Path:
+def installed_package() -> Path:
+    """The folder `executorch` of this environment.
+
+    Raises:
+        ToolchainError: there is none.
+    """
     package = find_spec("executorch.exir")
     if package is None or package.origin is None:
         raise ToolchainError("ExecuTorch is not installed", try_="pip install 'mmoe-embed[phone]'")

@@ -172,9 +172,11 @@ def describe_cycle(trace: Trace, budget: int) -> str:
     cycle = trace.cycle_bytes
     if budget >= cycle:
         return ""
-    layers = len(trace.expert_bytes)
+    layers, smallest = len(trace.expert_bytes), min(trace.expert_bytes)
+    if budget < smallest:
+        return f"the budget of {budget} B holds no expert: the smallest has {smallest} B, one token's cycle {cycle} B"
     return (
         f"the budget of {budget} B is below one token's cycle of {cycle} B ({layers} layers x top-{trace.top_k} x"
         f" expert bytes; {cycle - budget} B short): LRU evicts nearly every expert before its layer comes round again,"
-        " so it hits next to nothing in decode; the default policy does not collapse"
+        " so it hits next to nothing in decode"
     )

@@ -1,10 +1,11 @@
 """Routing traces: which experts each token used, layer by layer, read from CSV.
 
-Head lines start with `#` and give `layer=N expert_bytes=M` for each layer; then come the column names and one row per
-expert used: `turn,phase,step,layer,slot,expert,weight,residency,expert_bytes`. Phase 0 is prefill, 1 is decode. A tenth
-column `guess` may say which expert the layer's router, applied to the layer before's input, would have put at this
-`slot` of its order; -1 in the first layer. A head line with `prefill=N` says that prompts were computed N tokens at a
-time; without it, each whole prompt at once.
+Head lines start with `#` and give `layer=N expert_bytes=M` for each layer, and perhaps `n_expert=N`, how many experts a
+layer has; then come the column names and one row per expert used:
+`turn,phase,step,layer,slot,expert,weight,residency,expert_bytes`. Phase 0 is prefill, 1 is decode. A tenth column
+`guess` may say which expert the layer's router, applied to the layer before's input, would have put at this `slot` of
+its order; -1 in the first layer. A head line with `prefill=N` says that prompts were computed N tokens at a time;
+without it, each whole prompt at once.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ _COUNTS = (*_INTEGERS, "slot", "residency", "expert_bytes")
 _MOST_EXPERTS = 1 << 20  # of one layer; a larger number is a broken file, not a model
 _LAYER = re.compile(r"\blayer=(\S+)")
 _PREFILL = re.compile(r"\bprefill=(\d+)")
+_EXPERTS = re.compile(r"\bn_expert=(\d+)")
 _BYTES = re.compile(r"\bexpert_bytes=(\S+)")
 
 Integers = npt.NDArray[np.int64]
@@ -100,7 +102,8 @@ def read_trace(path: Path) -> Trace:
     head, columns, body_line, body = _split_head(text, path)
     sizes = _read_sizes(head, path)
     table = _read_body(body, columns, body_line, path)
-    _check_rows(table, len(sizes), body_line, path)
+    experts = next((int(found[1]) for entry in head if (found := _EXPERTS.search(entry))), _MOST_EXPERTS)
+    _check_rows(table, len(sizes), min(experts, _MOST_EXPERTS), body_line, path)
     wanted = (*_INTEGERS, "slot", GUESS) if GUESS in columns else _INTEGERS
     rows = {name: table[:, columns.index(name)].astype(np.int64) for name in wanted}
     chunk = next((int(found[1]) for entry in head if (found := _PREFILL.search(entry))), 0)
@@ -259,7 +262,7 @@ def _read_slowly(body: str, columns: Sequence[str], line: int, path: Path) -> np
     return np.array(rows)
 
 
-def _check_rows(table: npt.NDArray[np.float64], layers: int, line: int, path: Path) -> None:
+def _check_rows(table: npt.NDArray[np.float64], layers: int, experts: int, line: int, path: Path) -> None:
     def refuse(bad: npt.NDArray[np.bool_], what: str) -> None:
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -272,7 +275,7 @@ def _check_rows(table: npt.NDArray[np.float64], layers: int, line: int, path: Pa
         refuse(column >= 2**53, f"{name} is too large")
     refuse(table[:, COLUMNS.index("phase")] > DECODE, "phase is neither 0 (prefill) nor 1 (decode)")
     refuse(table[:, COLUMNS.index("layer")] >= layers, f"a layer that the head leaves out; it has {layers}")
-    refuse(table[:, COLUMNS.index("expert")] >= _MOST_EXPERTS, f"an expert number from {_MOST_EXPERTS} on")
+    refuse(table[:, COLUMNS.index("expert")] >= experts, f"an expert number from {experts} on")
     for guess in table.T[len(COLUMNS) :]:
         refuse(guess != np.floor(guess), f"{GUESS} is not a whole number")
-        refuse((guess < NO_GUESS) | (guess >= _MOST_EXPERTS), f"{GUESS} is neither an expert nor {NO_GUESS}")
+        refuse((guess < NO_GUESS) | (guess >= experts), f"{GUESS} is neither an expert nor {NO_GUESS}")

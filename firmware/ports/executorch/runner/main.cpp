@@ -69,7 +69,8 @@ class Model {
     explicit Model(const Options& options)
         : module_(options.program, options.data.empty() ? std::vector<std::string>{} : std::vector<std::string>{options.data},
                   options.mapped ? Module::LoadMode::Mmap : Module::LoadMode::File, nullptr, nullptr, nullptr,
-                  /*share_memory_arenas=*/true) {}
+                  /*share_memory_arenas=*/true),
+          advice_(options.data.empty() ? "  try: --data FILE.ptd, where the program was exported with --ptd\n" : "") {}
 
     /* An integer that the program has as a constant; -1 when it has not. */
     int64_t constant(const char* name) {
@@ -93,9 +94,9 @@ class Model {
             auto at = make_tensor_ptr({1}, std::vector<int64_t>{position_});
             auto result = module_.execute(now == 1 ? "decode" : "prefill", {input, at});
             if (!result.ok())
-                return std::fprintf(stderr, "Error: position %lld: ExecuTorch gives error 0x%x, mmoe_status %d\n",
+                return std::fprintf(stderr, "Error: position %lld: ExecuTorch gives error 0x%x, mmoe_status %d\n%s",
                                     static_cast<long long>(position_), static_cast<unsigned>(result.error()),
-                                    mmoe_executorch_failure()), false;
+                                    mmoe_executorch_failure(), advice_), false;
             position_ += static_cast<int64_t>(now);
             const auto& out = (*result)[0].toTensor();
             logits->assign(out.const_data_ptr<float>(), out.const_data_ptr<float>() + out.numel());
@@ -105,6 +106,7 @@ class Model {
 
  private:
     Module module_;
+    const char* advice_;  // on an error
     int64_t chunk_ = 0, context_ = 0, position_ = 0;
 };
 
