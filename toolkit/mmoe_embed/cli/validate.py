@@ -79,7 +79,7 @@ def command(
     began, started = datetime.datetime.now(datetime.UTC), time.monotonic()
     try:
         report, golden = _validate(folder, port, baud, prompts, steps, seed)
-    except ToolkitError as error:
+    except (ToolkitError, KeyboardInterrupt) as error:  # an older report must not stand for this run
         if junit:
             write_junit(junit, suite, None, error)
         raise
