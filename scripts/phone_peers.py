@@ -16,10 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from mmoe_embed.bench.model import measure_model
-from mmoe_embed.bench.phone import Request, measure_builds
+from mmoe_embed.bench.phone import Request, measure_builds, with_threads
 from mmoe_embed.board import load_board
 from mmoe_embed.build_folder import BuildFolder, load_build
 from mmoe_embed.quantized import load_quantized
@@ -88,10 +86,7 @@ def measure_ours(build: BuildFolder, request: Request) -> dict[str, float]:
 
 def measure_our_moe(build: BuildFolder, request: Request) -> dict[str, float]:
     """Nanoseconds of a token in the MoE blocks of all layers of our program, inside the whole model."""
-    board = load_board(build.board)
-    assert board.runner.host is not None
-    host = msgspec.structs.replace(board.runner.host, args=["--threads", str(request.threads)])
-    board = msgspec.structs.replace(board, runner=msgspec.structs.replace(board.runner, host=host))
+    board = with_threads(load_board(build.board), request.threads)
     with connect_board(board, build) as client:
         cost = measure_model(client, board, load_quantized(build.quantized), build.plan, request.prefill)
     moe = next(operation for operation in cost.operations if operation.name == "moe")

@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 Run = Callable[..., tuple[int, str, str]]  # of the fixture `run`
 
 
-def call_verb(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def call_verb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """A verb in this process: exit code, stdout, stderr."""
     with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
+        main([*map(str, arguments)])
     out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, out, err
 
 
 def run_cli(*arguments: object) -> dict[str, Any]:

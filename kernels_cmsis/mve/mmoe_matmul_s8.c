@@ -121,28 +121,19 @@ static MMOE_NAKED void matmul_pair_32(MMOE_UNUSED const mmoe_pair *pair) {
                          "vldrb.8 q7, [r3, #16]\n",
                          NARROW_BLOCK("vmladav", "q4", "q6") NARROW_BLOCK("vmladava", "q5", "q7")));
 }
-static MMOE_NAKED void matmul_pair_64(MMOE_UNUSED const mmoe_pair *pair) {
-    __asm__(NARROW_TILES("vldrb.8 q4, [r2]\n"
-                         "vldrb.8 q5, [r2, #16]\n"
-                         "vldrb.8 q6, [r2, #32]\n"
-                         "vldrb.8 q7, [r2, #48]\n",
-                         "vldrb.8 q0, [r3]\n" NARROW_BLOCK("vmladav", "q4", "q0")
-                         "vldrb.8 q0, [r3, #16]\n" NARROW_BLOCK("vmladava", "q5", "q0")
-                         "vldrb.8 q0, [r3, #32]\n" NARROW_BLOCK("vmladava", "q6", "q0")
-                         "vldrb.8 q0, [r3, #48]\n" NARROW_BLOCK("vmladava", "q7", "q0")));
-}
+/* 64 columns of the first input, held, and of the second one */
+#define HOLD_64 \
+    "vldrb.8 q4, [r2]\n" "vldrb.8 q5, [r2, #16]\n" "vldrb.8 q6, [r2, #32]\n" "vldrb.8 q7, [r2, #48]\n"
+#define BLOCKS_64                                              \
+    "vldrb.8 q0, [r3]\n" NARROW_BLOCK("vmladav", "q4", "q0")       \
+    "vldrb.8 q0, [r3, #16]\n" NARROW_BLOCK("vmladava", "q5", "q0") \
+    "vldrb.8 q0, [r3, #32]\n" NARROW_BLOCK("vmladava", "q6", "q0") \
+    "vldrb.8 q0, [r3, #48]\n" NARROW_BLOCK("vmladava", "q7", "q0")
+static MMOE_NAKED void matmul_pair_64(MMOE_UNUSED const mmoe_pair *pair) { __asm__(NARROW_TILES(HOLD_64, BLOCKS_64)); }
 #define BLOCK_128(at) \
     "vldrb.8 q0, [r3, #" at "]\n" "vldrb.8 q2, [r11, #" at "]\n" NARROW_BLOCK("vmladava", "q2", "q0")
 static MMOE_NAKED void matmul_pair_128(MMOE_UNUSED const mmoe_pair *pair) {
-    __asm__(NARROW_TILES("vldrb.8 q4, [r2]\n"
-                         "vldrb.8 q5, [r2, #16]\n"
-                         "vldrb.8 q6, [r2, #32]\n"
-                         "vldrb.8 q7, [r2, #48]\n",
-                         "vldrb.8 q0, [r3]\n" NARROW_BLOCK("vmladav", "q4", "q0")
-                         "vldrb.8 q0, [r3, #16]\n" NARROW_BLOCK("vmladava", "q5", "q0")
-                         "vldrb.8 q0, [r3, #32]\n" NARROW_BLOCK("vmladava", "q6", "q0")
-                         "vldrb.8 q0, [r3, #48]\n" NARROW_BLOCK("vmladava", "q7", "q0")
-                         BLOCK_128("64") BLOCK_128("80") BLOCK_128("96") BLOCK_128("112")));
+    __asm__(NARROW_TILES(HOLD_64, BLOCKS_64 BLOCK_128("64") BLOCK_128("80") BLOCK_128("96") BLOCK_128("112")));
 }
 #endif
 

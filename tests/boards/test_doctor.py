@@ -3,15 +3,13 @@
 import json
 
 import pytest
+from verbs import call_verb
 
 from mmoe_embed import doctor
-from mmoe_embed.cli import main
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    return int(caught.value.code or 0), capsys.readouterr().out
+    return call_verb(capsys, *arguments)[:2]
 
 
 def test_doctor_machine_without_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

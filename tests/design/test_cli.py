@@ -5,19 +5,15 @@ from pathlib import Path
 
 import pytest
 from made_law import LAW
+from verbs import call_verb
 
-from mmoe_embed.cli import main
 from mmoe_embed.design.law import load_law
 from mmoe_embed.design.runs import Run, write_runs
 from mmoe_embed.design.shapes import Coordinates
 
 
 def _call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as end:
-        main(["design", *arguments])
-    out, err = capsys.readouterr()
-    assert isinstance(end.value.code, int)
-    return end.value.code, out, err
+    return call_verb(capsys, "design", *arguments)
 
 
 def test_fit_writes_a_law_that_law_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,19 +3,20 @@
 import dataclasses
 import hashlib
 import subprocess
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
 
+from mmoe_embed.toolchain import ZIG
+
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware"
 KERNELS = ROOT / "kernels_cmsis"
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic")
 NUMERIC = ("-ffp-contract=off", "-fno-math-errno")
-ZIG = (sys.executable, "-m", "ziglang", "cc")
+ZIG_CC = (*ZIG, "cc")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,7 @@ def build_image(
     gen: Path, output: Path, machine: Machine, compiler: str = "gcc", flags: Sequence[str] = ("-O2",)
 ) -> Path:
     """The image of an emitted model for a machine, with "gcc" or "zig"."""
-    driver = (*ZIG, *machine.zig) if compiler == "zig" else ("arm-none-eabi-gcc", "-mthumb", *machine.gcc)
+    driver = (*ZIG_CC, *machine.zig) if compiler == "zig" else ("arm-none-eabi-gcc", "-mthumb", *machine.gcc)
     script = output.with_suffix(".ld")
     script.write_text(render_linker_script(machine))
     defines = [f"-D{key}={value}" for key, value in machine.defines.items()]

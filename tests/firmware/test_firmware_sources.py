@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from emitted import Models, require_tool
-from images import FIRMWARE, MACHINES, WARNINGS, ZIG, build_image, include_flags, run, sources
+from images import FIRMWARE, MACHINES, WARNINGS, ZIG_CC, build_image, include_flags, run, sources
 
 from mmoe_embed.errors import ToolchainError
 from mmoe_embed.plan import SLOT_STATE_BYTES, TOKEN_BYTES
@@ -56,7 +56,7 @@ def test_board_sources_compile_without_warnings(compiler: str, machine: str, gen
         return
     if compiler == "gcc":
         require_tool("arm-none-eabi-gcc")
-    driver = (*ZIG, *board.zig) if compiler == "zig" else ("arm-none-eabi-gcc", "-mthumb", *board.gcc)
+    driver = (*ZIG_CC, *board.zig) if compiler == "zig" else ("arm-none-eabi-gcc", "-mthumb", *board.gcc)
     defines = [f"-D{key}={value}" for key, value in board.defines.items()]
     command = [*driver, *WARNINGS, "-O2", "-ffreestanding", "-c", *defines, *include_flags("cortex_m", gen)]
     run([*command, *sources("cortex_m", board.console)], cwd=tmp_path)

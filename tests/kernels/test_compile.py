@@ -1,13 +1,13 @@
 """Every folder compiles for every core it is for, warnings as errors, with GCC and clang."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mmoe_embed.bench.image import C_FLAGS, freestanding_flags, has_compiler, kernel_sources
 from mmoe_embed.resources import kernels_dir
+from mmoe_embed.toolchain import ZIG
 
 MVE, DSP, REFERENCE = ("mve", "dsp", "reference"), ("dsp", "reference"), ("reference",)
 # core: folders, GCC's FPU, clang's CPU
@@ -40,7 +40,7 @@ def command(core: str, compiler: str) -> list[str]:
     _, fpu, zig = CORES[core]
     if compiler == "zig":
         abi = "eabihf" if fpu else "eabi"
-        return [sys.executable, "-m", "ziglang", "cc", "-target", f"thumb-freestanding-{abi}", f"-mcpu={zig}"]
+        return [*ZIG, "cc", "-target", f"thumb-freestanding-{abi}", f"-mcpu={zig}"]
     abi = ["-mfloat-abi=hard", f"-mfpu={fpu}"] if fpu else ["-mfloat-abi=soft"]
     if core == "cortex-m55+nofp":
         abi = ["-mfloat-abi=hard"]
@@ -64,7 +64,7 @@ def test_kernels_compile_without_warnings(core, compiler, tmp_path):
 def test_host_kernels_compile_without_warnings(processor, compiler, tmp_path):
     if not has_compiler(compiler):
         pytest.skip(f"no {compiler}")
-    zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{processor}-linux-musl"]
+    zig = [*ZIG, "cc", "-target", f"{processor}-linux-musl"]
     check_compiles(zig if compiler == "zig" else [compiler], HOSTS[processor][0], tmp_path)
 
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from verbs import call_verb
 
-from mmoe_embed.cli import main
 from mmoe_embed.paging.replay import POLICIES
 from mmoe_embed.paging.trace import COLUMNS
 
@@ -25,11 +25,7 @@ def trace(tmp_path: Path) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stopped:
-        main(["simulate", *map(str, arguments)])
-    printed = capsys.readouterr()
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code, printed.out, printed.err
+    return call_verb(capsys, "simulate", *arguments)
 
 
 def test_simulate_json_has_every_policy(capsys, trace: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from random_model import small_config, write_checkpoint
+from verbs import call_verb
 
 from mmoe_embed.board import load_board
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder, load_build
 from mmoe_embed.checkpoint import load_checkpoint
-from mmoe_embed.cli import main
 from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
 from mmoe_embed.experts import image_entries, table_crc
 from mmoe_embed.golden import Golden
@@ -66,10 +66,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Exit code and output of a verb."""
 
     def call(*arguments: object) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out + err
+        code, out, err = call_verb(capsys, *arguments)
+        return code, out + err
 
     return call
 

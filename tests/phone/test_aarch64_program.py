@@ -1,6 +1,5 @@
 """Operators, delegate and runner for AArch64 Linux, on the wheel's own AArch64 runtime under qemu-user."""
 
-import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
@@ -8,7 +7,7 @@ from importlib.metadata import version
 import pytest
 from programs import plan_program
 from random_model import small_config, write_checkpoint
-from runs import CHECK_PROMPT, check_golden
+from runs import CHECK_PROMPT, check_golden, run
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.executorch.export import export_program
@@ -37,7 +36,7 @@ def package(tmp_path_factory):
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     command += ["--platform", "manylinux_2_28_aarch64", "--python-version", python, wanted]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = run(*command, timeout_s=300)
     if done.returncode:
         pytest.skip(f"no wheel of {wanted} for AArch64 can be had here: {done.stderr.strip().splitlines()[-1]}")
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
@@ -57,8 +56,6 @@ def test_runner_on_aarch64_has_the_goldens_bits(runner, tmp_path, slots, beside)
     export_program(model, file, plan_program(model, 4, slots), beside=beside)
     data = ["--data", file.with_suffix(".ptd")] if beside else []
     command = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", runner, file, *data, "--logits", "--count", 6]
-    done = subprocess.run(
-        [str(word) for word in (*command, *CHECK_PROMPT)], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = run(*command, *CHECK_PROMPT, timeout_s=300)
     assert done.returncode == 0, done.stderr
     check_golden(model, done.stdout, 6)

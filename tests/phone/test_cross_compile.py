@@ -1,7 +1,6 @@
 """What goes into an app compiles for AArch64 Linux and Android without a warning, as far as plain compilers have the headers."""
 
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from elftools.elf.elffile import ELFFile
 from mmoe_embed.board import load_board
 from mmoe_embed.compile import kernel_sources
 from mmoe_embed.resources import firmware_dir, kernels_dir, read_source_rules
-from mmoe_embed.toolchain import kernel_folders
+from mmoe_embed.toolchain import ZIG, kernel_folders
 
 pytestmark = [pytest.mark.executorch, pytest.mark.aarch64]
 PORT = firmware_dir() / "ports" / "executorch"
@@ -45,7 +44,7 @@ def symbols(file):
 def test_port_compiles_for_aarch64_linux(tmp_path, name):
     sdk = Path(find_spec("executorch.exir").origin).parents[1] / "include"
     of_c = name.endswith(".c")
-    command = [sys.executable, "-m", "ziglang", "cc" if of_c else "c++", "-target", "aarch64-linux-musl"]
+    command = [*ZIG, "cc" if of_c else "c++", "-target", "aarch64-linux-musl"]
     command += ["-std=c11", "-pedantic"] if of_c else ["-std=c++17", "-DC10_USING_CUSTOM_GENERATED_MACROS"]
     command += [*WARNINGS, *INCLUDES, f"-isystem{sdk}"]
     command += [f"-isystem{sdk / 'executorch/runtime/core/portable_type/c10'}"]
@@ -60,17 +59,7 @@ def test_kernels_and_pager_compile_for_android(tmp_path):
     (tmp_path / "sys" / "auxv.h").write_text(
         "#define AT_HWCAP 16\n#define AT_HWCAP2 26\nunsigned long getauxval(unsigned long);\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "ziglang",
-        "cc",
-        "-target",
-        "aarch64-linux-android",
-        "-std=c11",
-        "-O2",
-        "-ffreestanding",
-    ]
+    command = [*ZIG, "cc", "-target", "aarch64-linux-android", "-std=c11", "-O2", "-ffreestanding"]
     command += ["-pedantic", *WARNINGS, *read_source_rules()["numeric_flags"], *INCLUDES]
     command += ["-isystem", str(firmware_dir() / "ports/freestanding"), "-isystem", str(tmp_path)]
     command += [f"-I{kernels_dir() / folder}" for folder in kernel_folders(board)]

@@ -7,16 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from random_model import small_config, write_checkpoint
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from mmoe_embed.bench.memory_limit import limit_memory
-from mmoe_embed.bench.phone import Request, measure_builds, render
+from mmoe_embed.bench.phone import Request, measure_builds, render, with_threads
 from mmoe_embed.bench.random_models import byte_tokenizer, write_random_checkpoint
-from mmoe_embed.board import Board, load_board
+from mmoe_embed.board import load_board
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.checkpoint import load_checkpoint
@@ -71,12 +70,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame |= {"prefix_tokens": [65_900], "suffix_tokens": [66_000], "stop_token": 66_000}
     (folder / "generation_config.json").write_text(json.dumps(frame))
     return folder
-
-
-def with_threads(board: Board, threads: int) -> Board:
-    assert board.runner.host is not None
-    host = msgspec.structs.replace(board.runner.host, args=["--threads", str(threads)])
-    return msgspec.structs.replace(board, runner=msgspec.structs.replace(board.runner, host=host))
 
 
 def check_against_golden(build: BuildFolder, threads: int, config: ModelConfig, steps: int) -> None:

@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import struct
-import subprocess
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from programs import plan_program
 from random_model import OTHER_FAMILIES, small_config, write_checkpoint
+from runs import run
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import group
@@ -163,9 +163,7 @@ def test_memory_is_that_of_the_slots(tmp_path):
         file = tmp_path / name / "model.pte"
         export_program(model, file, plan_program(model, CHUNK, slots), beside=beside)
         command = [runner, file, *(["--data", file.with_suffix(".ptd")] if beside else []), "--logits", "--count", 8]
-        done = subprocess.run(
-            [str(word) for word in (*command, *prompt)], capture_output=True, text=True, check=False, timeout=120
-        )
+        done = run(*command, *prompt)
         assert done.returncode == 0, done.stderr
         *printed[name], last = done.stdout.splitlines()
         peak[name] = int(last.split()[2])
@@ -173,5 +171,5 @@ def test_memory_is_that_of_the_slots(tmp_path):
     assert printed["inside"] == printed["beside"] == printed["whole"]
     for name in ("inside", "beside"):
         assert peak["whole"] - peak[name] > (64 - 3 - 8) * page  # a page on its way, and what an allocator keeps
-    alone = subprocess.run([str(runner), str(file), "5"], capture_output=True, text=True, check=False, timeout=120)
+    alone = run(runner, file, 5)
     assert (alone.returncode, "try: --data FILE.ptd" in alone.stderr) == (1, True)  # the experts lie beside

@@ -1,11 +1,9 @@
 """The C++ runner, built against the wheel's SDK: the tokens and the bits of the golden."""
 
-import subprocess
-
 import pytest
 from programs import plan_program
 from random_model import small_config, write_checkpoint
-from runs import CHECK_PROMPT, check_golden
+from runs import CHECK_PROMPT, check_golden, run
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.executorch.export import export_program
@@ -17,10 +15,6 @@ pytestmark = [
     pytest.mark.gcc,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
-
-
-def run(*command):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture(scope="module")

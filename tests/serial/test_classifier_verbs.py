@@ -1,33 +1,20 @@
 """A classifier on a board: validated, scored on recordings, refused what needs text."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from random_model import CLASSIFIER, small_config, write_checkpoint, write_signals
 from safetensors.numpy import save_file
+from verbs import Run
 
 from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.build_folder import BuildFolder
-from mmoe_embed.cli import main
 from mmoe_embed.errors import ToolkitError
 from mmoe_embed.signals import cut_windows, read_signals
 
-Run = Callable[..., tuple[int, str, str]]
 CONFIG = small_config(**CLASSIFIER)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 from fake_board import listen_silently
+from verbs import call_verb
 
 from mmoe_embed.board import load_board
 from mmoe_embed.build_folder import PROMPTS, BuildFolder
-from mmoe_embed.cli import main
 from mmoe_embed.errors import DeviceError, ToolchainError
 from mmoe_embed.farm.jobs import Farm, Job
 from mmoe_embed.farm.lab import Lab, NoPlaceError
@@ -101,10 +101,7 @@ def coordinator(m55_build: BuildFolder, dead_port: int, tmp_path_factory: pytest
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["farm", "run", *arguments, "--labgrid-python", str(FARM / "python")])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+    return call_verb(capsys, "farm", "run", *arguments, "--labgrid-python", FARM / "python")
 
 
 @pytest.mark.arm

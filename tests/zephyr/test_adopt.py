@@ -13,6 +13,7 @@ from mmoe_embed.board import load_board
 from mmoe_embed.cli import main
 from mmoe_embed.compile import kernel_sources
 from mmoe_embed.errors import FitError, MismatchError, ToolkitError
+from mmoe_embed.toolchain import ZIG
 
 FIRMWARE, KERNELS = ROOT / "firmware", ROOT / "kernels_cmsis"
 
@@ -74,17 +75,7 @@ def test_adopt_refuses_a_stack_that_is_too_small(checkpoint: Path, tmp_path: Pat
         "void mmoe_port_write(void *p) { (*(void (**)(void))p)(); }\n"  # a driver's pointer: not followed
         "int main(void) { mmoe_main_receive(); return id[0]; }\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "ziglang",
-        "cc",
-        "-target",
-        "thumb-freestanding-eabi",
-        "-mcpu=cortex_m3",
-        "-g",
-        "-O1",
-    ]
+    command = [*ZIG, "cc", "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m3", "-g", "-O1"]
     subprocess.run(
         [*command, "-nostdlib", "-fno-inline", "-Wl,-e,main", "deep.c", "-o", "deep.elf"], cwd=tmp_path, check=True
     )

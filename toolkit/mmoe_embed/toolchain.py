@@ -96,11 +96,12 @@ def _is_installed(command: tuple[str, ...]) -> bool:
     return shutil.which(command[0]) is not None
 
 
+ZIG = (sys.executable, "-m", "ziglang")
 _Maker = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 def _candidates(board: Board) -> dict[str, _Maker]:
-    zig = (sys.executable, "-m", "ziglang", "cc")
+    zig = (*ZIG, "cc")
     if is_microcontroller(board):
         # -fno-builtin stops the compiler from turning the loops of our own memcpy into calls of it
         bare = ("-ffreestanding",)

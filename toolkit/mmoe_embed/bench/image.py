@@ -3,7 +3,6 @@
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from mmoe_embed.bench.targets import Target
 from mmoe_embed.errors import ToolchainError
 from mmoe_embed.resources import firmware_dir, kernels_dir
+from mmoe_embed.toolchain import ZIG
 
 FIRMWARE = Path(__file__).parent / "firmware"
 FREESTANDING = firmware_dir() / "ports" / "freestanding"
@@ -43,7 +43,7 @@ def freestanding_flags() -> tuple[str | Path, ...]:
 def has_compiler(compiler: str) -> bool:
     """Whether a compiler is there: "gcc", "clang", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc" or "zig"."""
     if compiler == "zig":
-        found = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=False)
+        found = subprocess.run([*ZIG, "version"], capture_output=True, check=False)
         return found.returncode == 0
     return shutil.which(compiler) is not None
 
@@ -95,7 +95,7 @@ def build_program(
     folders = (kernels_dir() / "include", kernels_dir() / "reference", FIRMWARE, *includes)
     include = tuple(f"-I{folder}" for folder in folders)
     if compiler == "zig":
-        driver: tuple[str | Path, ...] = (sys.executable, "-m", "ziglang", "cc", *target.zig)
+        driver: tuple[str | Path, ...] = (*ZIG, "cc", *target.zig)
     else:
         driver = (compiler, *target.gcc)
     own = [*programs]
@@ -127,7 +127,7 @@ def build_program(
     if target.is_host:
         script = []
     elif compiler == "zig":  # its driver knows no --defsym
-        link = [sys.executable, "-m", "ziglang", "ld.lld"]
+        link = [*ZIG, "ld.lld"]
         script += [f"--defsym={symbol}" for symbol in symbols]
     else:
         script += ["-nostdlib", *(f"-Wl,--defsym={symbol}" for symbol in symbols), "-lgcc"]

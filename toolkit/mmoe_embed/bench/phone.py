@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from mmoe_embed.bench.memory_limit import drop_from_cache, limit_memory
@@ -154,6 +155,18 @@ def _check(build: BuildFolder, board: Board, request: Request) -> None:
 def _token_bytes(build: BuildFolder, contexts: Sequence[int]) -> list[TokenBytes]:
     model = load_quantized(build.quantized)
     return [count_token_bytes(model.config, model.scheme, context) for context in contexts]
+
+
+def with_threads(board: Board, threads: int) -> Board:
+    """A host's board whose program is started with so many threads.
+
+    Raises:
+        UsageError: the board is no host.
+    """
+    if board.runner.host is None:
+        raise UsageError(f"{board.name} is no host, only there a program has threads", try_="--board host_x86_64")
+    host = msgspec.structs.replace(board.runner.host, args=["--threads", str(threads)])
+    return msgspec.structs.replace(board, runner=msgspec.structs.replace(board.runner, host=host))
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ from mmoe_embed.graph import kv_layer_bytes, moe_shape
 from mmoe_embed.plan import BoardPlan
 from mmoe_embed.quantized import GROUP, Quantized
 
-METHODS = ("decode", "prefill")  # a chunk of 1 needs no prefill
 _PAGE = 16  # bytes that a matrix starts at a multiple of
 
 
@@ -161,7 +160,8 @@ def export_program(
     program.write_tensor_data_to_file(str(file.parent))
     (file.parent / "tokenizer.json").write_text(model.tokenizer, encoding="utf-8")
     (file.parent / "generation_config.json").write_text(model.generation.to_json(), encoding="utf-8")
-    return {method: read_reports(program.exported_program(method).graph_module)[0] for method in METHODS[: plan.chunk]}
+    programs = {method: program.exported_program(method) for method in sorted(program.methods)}
+    return {method: read_reports(exported.graph_module)[0] for method, exported in programs.items()}
 
 
 def lower_model(

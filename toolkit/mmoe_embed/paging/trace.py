@@ -102,12 +102,14 @@ def read_trace(path: Path) -> Trace:
     head, columns, body_line, body = _split_head(text, path)
     sizes = _read_sizes(head, path)
     table = _read_body(body, columns, body_line, path)
-    experts = next((int(found[1]) for entry in head if (found := _EXPERTS.search(entry))), _MOST_EXPERTS)
-    _check_rows(table, len(sizes), min(experts, _MOST_EXPERTS), body_line, path)
+    _check_rows(table, len(sizes), min(_find_number(head, _EXPERTS, _MOST_EXPERTS), _MOST_EXPERTS), body_line, path)
     wanted = (*_INTEGERS, "slot", GUESS) if GUESS in columns else _INTEGERS
     rows = {name: table[:, columns.index(name)].astype(np.int64) for name in wanted}
-    chunk = next((int(found[1]) for entry in head if (found := _PREFILL.search(entry))), 0)
-    return make_trace(sizes, **rows, prefill=chunk)
+    return make_trace(sizes, **rows, prefill=_find_number(head, _PREFILL, 0))
+
+
+def _find_number(head: Sequence[str], pattern: re.Pattern[str], otherwise: int) -> int:
+    return next((int(found[1]) for entry in head if (found := pattern.search(entry))), otherwise)
 
 
 def make_trace(
