@@ -210,14 +210,18 @@ mmoe_status mmoe_main_answer(const char *text, uint32_t length, mmoe_on_text *on
 
 /* --- what a port provides (firmware/ports) -------------------------------------------------------------------------------- */
 
-/* Starts to copy length bytes of the expert image at offset to dst; one at a time. dst, 16-byte aligned, belongs to the driver
- * until mmoe_port_read_done says otherwise; offset and length are multiples of 4. */
+/* Reads that the port has at once, at most; where it is more than one, they are answered in the order they were started. */
+#ifndef MMOE_READS
+#define MMOE_READS 1
+#endif
+/* Starts to copy length bytes of the expert image at offset to dst. dst, 16-byte aligned, belongs to the driver until
+ * mmoe_port_read_done says otherwise; offset and length are multiples of 4. */
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length);
-/* Of the last read: 1 finished, 0 still running, or a negative status, the read being over. */
+/* Of the first read that was not answered yet: 1 finished, 0 still running, or a negative status, the read being over. */
 int mmoe_port_read_done(void);
-/* Of the read that is running: how many of its first bytes are in place for certain; 0 where the driver does not know. */
+/* Of the first read that is running: how many of its first bytes are in place for certain; 0 where the driver does not know. */
 uint32_t mmoe_port_read_progress(void);
-/* When the last read ended, in ticks: asked for once it is done. It may be earlier than read_done was asked. */
+/* When the read that was answered last ended, in ticks. It may be earlier than read_done was asked. */
 uint64_t mmoe_port_read_ended(void);
 #ifdef MMOE_UPDATES
 /* Where the storage can be written, in builds whose experts can be replaced: called while no read is under way, back when it is

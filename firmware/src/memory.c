@@ -10,6 +10,11 @@
 #else
 #define OUTLIVES_RESET
 #endif
+#ifdef MMOE_STORAGE_FILE
+#define SLOT_ALIGNMENT __attribute__((aligned(4096))) /* so that a disk can write into them */
+#else
+#define SLOT_ALIGNMENT
+#endif
 #define AT_LEAST_1(n) MMOE_MAX(1, n)
 
 #define EXPERTS (MMOE_MODEL_ROUTED_LAYERS * MMOE_MODEL_EXPERTS)
@@ -29,7 +34,7 @@ _Static_assert(EXPERTS < MMOE_NO_SLOT && MMOE_MODEL_SLOTS < MMOE_NO_SLOT, "exper
 
 static uint8_t arena[AT_LEAST_1(MMOE_MODEL_ARENA_BYTES)] PLACED("mmoe_arena");
 static uint8_t kv[AT_LEAST_1(MMOE_MODEL_LAYERS * MMOE_MODEL_KV_BYTES)] PLACED("mmoe_kv");
-static uint8_t slots[AT_LEAST_1(MMOE_MODEL_SLOTS * MMOE_MODEL_EXPERT_BYTES)] PLACED("mmoe_slots");
+static uint8_t slots[AT_LEAST_1(MMOE_MODEL_SLOTS * MMOE_MODEL_EXPERT_BYTES)] PLACED("mmoe_slots") SLOT_ALIGNMENT;
 
 static uint32_t tokens[MMOE_MODEL_CHUNK];
 static uint8_t routes[AT_LEAST_1(ROUTES)];

@@ -193,10 +193,11 @@ static mmoe_status run_token(mmoe_runtime *rt, const mmoe_moe *moe, float *n, co
 /* --- several tokens: experts in rising index, each for all tokens that chose it, so that sums keep the written order ----- */
 
 typedef struct {
-    uint8_t used[32];                  /* one bit an expert: some token chose it */
-    uint32_t from;                     /* experts of the layer below this one were asked for */
-    uint32_t count;                    /* of the experts that were asked for last */
-    uint16_t number[MMOE_MAX_TOP_K];   /* in the image */
+    uint8_t used[32]; /* one bit an expert: some token chose it */
+    uint32_t from;    /* experts of the layer below this one were asked for */
+    uint32_t count;   /* of the experts that were asked for last */
+    uint16_t *number; /* (experts) of those, in the image */
+    uint8_t *hit;     /* (experts) */
 } moe_window;
 
 static void route_tokens(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, const moe_scratch *s, moe_window *w) {
@@ -209,28 +210,29 @@ static void route_tokens(mmoe_runtime *rt, const mmoe_moe *moe, const float *n, 
         s->next[row] = 0;
     }
     memcpy(rt->routes + moe->layer * top_k, chosen - top_k, top_k);
+    w->number = (uint16_t *)(void *)s->router; /* the routers are done with it */
+    w->hit = (uint8_t *)(w->number + moe->router.experts);
 }
 
 /* Experts that surely find a slot of this layer together */
 static uint32_t window_size(const mmoe_model *model, const mmoe_moe *moe) {
     const uint16_t *first = model->first_slot;
     if (model->expert_place || model->slots == 0) return moe->router.top_k; /* room for one token's is in every plan */
-    const uint32_t slots = first ? first[moe->layer + 1] - first[moe->layer] : model->slots;
-    return MMOE_MIN(slots, MMOE_MAX_TOP_K);
+    return first ? first[moe->layer + 1] - first[moe->layer] : model->slots;
 }
 
 /* Asks for the next experts of the layer. */
 static void want_experts(mmoe_runtime *rt, const mmoe_moe *moe, moe_window *w) {
     const uint32_t first = moe->layer * (uint32_t)moe->router.experts, top_k = moe->router.top_k, most = window_size(rt->model, moe);
     const uint8_t *last = rt->routes + moe->layer * top_k;
-    uint8_t hit[MMOE_MAX_TOP_K], *hit_flag = rt->routes + (rt->model->layers + (uint32_t)moe->layer) * top_k;
+    uint8_t *hit_flag = rt->routes + (rt->model->layers + (uint32_t)moe->layer) * top_k;
     w->count = 0;
     for (; w->from < moe->router.experts && w->count < most; w->from++)
         if (w->used[w->from / 8] >> w->from % 8 & 1) w->number[w->count++] = (uint16_t)(first + w->from);
-    if (w->count) mmoe_pager_want(w->number, w->count, hit);
+    if (w->count) mmoe_pager_want(w->number, w->count, w->hit);
     for (uint32_t i = 0; i < w->count; i++)
         for (uint32_t k = 0; k < top_k; k++)
-            if (first + last[k] == w->number[i]) hit_flag[k] = hit[i];
+            if (first + last[k] == w->number[i]) hit_flag[k] = w->hit[i];
 }
 
 /* sums = Shared(q) */
@@ -275,7 +277,7 @@ static mmoe_status run_chosen(mmoe_runtime *rt, const mmoe_moe *moe, uint16_t nu
 static mmoe_status run_tokens(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x,
                               const moe_scratch *s) {
     mmoe_status status = MMOE_OK;
-    moe_window w = {.from = 0, .count = 0};
+    moe_window w = {.count = 0};
     if (moe->router.top_k) {
         route_tokens(rt, moe, n, s, &w);
         want_experts(rt, moe, &w);

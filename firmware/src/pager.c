@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Experts from the image into slots. Reads run one at a time, in the order the experts are wanted, as far ahead as slots are
- * free; then, with the lowest priority, those that may be wanted soon. A slot the driver may still write to is never given
- * to anything else, however long it takes. */
+ * Experts from the image into slots. Reads start in the order the experts are wanted, MMOE_READS of them at once, as far ahead as
+ * slots are free; then, with the lowest priority, those that may be wanted soon. A slot the driver may still write to is never
+ * given to anything else, however long it takes. */
 #include <string.h>
 
 #include "mmoe_internal.h"
@@ -16,8 +16,9 @@ static struct {
     const mmoe_memory *memory;
     mmoe_statistics *statistics;
     mmoe_layer_statistics *layer; /* whose experts were wanted last */
-    uint64_t read_started;
-    uint16_t loading;    /* slot, or MMOE_NO_SLOT when the driver is idle */
+    uint16_t loading[MMOE_READS]; /* slots, in the order their reads were started */
+    uint64_t started_at[MMOE_READS]; /* of these reads; of the first one, when the one before it ended if that was later */
+    uint32_t loads;                  /* reads that the driver has */
     mmoe_status failure; /* of a read that the pass needs, in the background: MMOE_OK while there is none */
     uint16_t checking;     /* slot whose CRC-32 is under way: crc is that of its first `checked` bytes */
     uint32_t checked, crc;
@@ -77,7 +78,7 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
     pager.memory = memory;
     pager.statistics = statistics;
     pager.layer = statistics->layer;
-    pager.loading = pager.checking = MMOE_NO_SLOT;
+    pager.checking = MMOE_NO_SLOT;
     mmoe_policy_open(model, memory);
     mmoe_pager_empty();
     if (!model->experts) return MMOE_OK;
@@ -88,6 +89,14 @@ mmoe_status mmoe_pager_open(const mmoe_model *model, const mmoe_memory *memory, 
     return status;
 }
 
+static uint16_t first_loading(void) { return pager.loads ? pager.loading[0] : MMOE_NO_SLOT; }
+
+static int is_loading(uint32_t s) {
+    for (uint32_t i = 0; i < pager.loads; i++)
+        if (pager.loading[i] == s) return 1;
+    return 0;
+}
+
 static void forget_queues(void) { pager.queued = pager.started = pager.later_queued = pager.later_started = 0; }
 
 void mmoe_pager_empty(void) {
@@ -96,7 +105,7 @@ void mmoe_pager_empty(void) {
     for (uint32_t s = 0; s < pager.model->slots; s++) {
         mmoe_slot *slot = &pager.memory->slot[s];
         slot->needed = 0;
-        if (s == pager.loading)
+        if (is_loading(s))
             pager.memory->expert_slot[slot->expert] = (uint16_t)s; /* the driver still has it */
         else
             slot->state = MMOE_SLOT_EMPTY;
@@ -147,19 +156,19 @@ static void note_failure(int needed, mmoe_status status) {
     pager.queued = pager.started; /* the pass is lost: read nothing more for it */
 }
 
-/* Starts to read an expert into slot s; the driver is idle. */
-static void start_read(uint32_t s, uint16_t expert, uint32_t used, int needed) {
+/* Starts to read an expert into slot s; whether the driver took it. */
+static int start_read(uint32_t s, uint16_t expert, uint32_t used, int needed) {
     mmoe_slot *slot = &pager.memory->slot[s];
     if (slot->state != MMOE_SLOT_EMPTY) drop_slot(s);
     if (pager.checking == s) pager.checking = MMOE_NO_SLOT;
     slot->whole = slot->expert; /* no more, from before the driver writes */
-    pager.read_started = mmoe_port_ticks();
-    MMOE_NOTE_AT(pager.read_started, MMOE_EVENT_READ, expert);
+    const uint64_t start = mmoe_port_ticks();
+    MMOE_NOTE_AT(start, MMOE_EVENT_READ, expert);
     const mmoe_status status = mmoe_port_read_start(slot_page(s), mmoe_image_entry(expert).offset, pager.model->expert_bytes);
-    pager.layer->stall_ticks += mmoe_port_ticks() - pager.read_started; /* a driver that blocks does all its work here */
+    pager.layer->stall_ticks += mmoe_port_ticks() - start; /* a driver that blocks does all its work here */
     if (status != MMOE_OK) {
         note_failure(needed, status);
-        return;
+        return 0;
     }
     *slot = (mmoe_slot){
         .used = used,
@@ -169,45 +178,60 @@ static void start_read(uint32_t s, uint16_t expert, uint32_t used, int needed) {
         .ahead = (uint8_t)!needed,
     };
     pager.memory->expert_slot[expert] = (uint16_t)s;
-    pager.loading = (uint16_t)s;
+    pager.started_at[pager.loads] = start;
+    pager.loading[pager.loads++] = (uint16_t)s;
     if (!needed) pager.statistics->prefetched++;
+    return 1;
 }
 
-/* Starts the next read, if there is one and a slot for it; the driver is idle. */
-static void start_next(void) {
+/* Starts the next read, if there is one and a slot for it; whether it did. A guess is read alone, so that no expert that is wanted
+ * waits for more than one. */
+static int start_next(void) {
     if (pager.started < pager.queued) {
         const mmoe_wanted next = pager.memory->queue[pager.started];
         const uint32_t s = find_slot(next.expert);
-        if (s == MMOE_NO_SLOT) return;
+        if (s == MMOE_NO_SLOT) return 0;
         pager.started++;
-        start_read(s, next.expert, next.used, 1);
-    } else if (pager.later_started < pager.later_queued) {
+        return start_read(s, next.expert, next.used, 1);
+    }
+    if (pager.loads == 0 && pager.later_started < pager.later_queued) {
         const uint16_t expert = pager.later[pager.later_started++];
         const uint32_t s = pager.memory->expert_slot[expert] == MMOE_NO_SLOT ? find_slot(expert) : MMOE_NO_SLOT;
-        if (s != MMOE_NO_SLOT) start_read(s, expert, mmoe_policy_now(), 0);
+        return s != MMOE_NO_SLOT && start_read(s, expert, mmoe_policy_now(), 0);
+    }
+    return 0;
+}
+
+/* The first read is over; done: as mmoe_port_read_done says it. */
+static void end_read(int done) {
+    const uint32_t s = pager.loading[0];
+    const uint64_t start = pager.started_at[0], end = done < 0 ? mmoe_port_ticks() : mmoe_port_read_ended();
+    mmoe_slot *slot = &pager.memory->slot[s];
+    mmoe_layer_statistics *layer = layer_of(slot->expert);
+    pager.loads--;
+    for (uint32_t i = 1; i < MMOE_READS; i++) {
+        pager.loading[i - 1] = pager.loading[i];
+        pager.started_at[i - 1] = pager.started_at[i];
+    }
+    if (pager.loads && pager.started_at[0] < end) pager.started_at[0] = end;
+    MMOE_NOTE_AT(end, MMOE_EVENT_READ_END, slot->expert);
+    if (done < 0) {
+        const int needed = slot->needed;
+        drop_slot(s);
+        note_failure(needed, (mmoe_status)done);
+    } else {
+        slot->state = MMOE_SLOT_ARRIVED;
+        layer->bytes_loaded += pager.model->expert_bytes;
+        if (end > start) layer->load_ticks += end - start; /* a driver may end a later read before an earlier one */
     }
 }
 
 void mmoe_pager_poll(void) {
-    if (pager.loading != MMOE_NO_SLOT) {
-        const int done = mmoe_port_read_done();
-        if (done == 0) return;
-        const uint32_t s = pager.loading;
-        mmoe_slot *slot = &pager.memory->slot[s];
-        mmoe_layer_statistics *layer = layer_of(slot->expert);
-        pager.loading = MMOE_NO_SLOT;
-        MMOE_NOTE_AT(done < 0 ? mmoe_port_ticks() : mmoe_port_read_ended(), MMOE_EVENT_READ_END, slot->expert);
-        if (done < 0) {
-            const int needed = slot->needed;
-            drop_slot(s);
-            note_failure(needed, (mmoe_status)done);
-        } else {
-            slot->state = MMOE_SLOT_ARRIVED;
-            layer->bytes_loaded += pager.model->expert_bytes;
-            layer->load_ticks += mmoe_port_read_ended() - pager.read_started;
-        }
+    for (int done = 1; pager.loads && done;) {
+        done = mmoe_port_read_done();
+        if (done) end_read(done);
     }
-    start_next();
+    while (pager.loads < MMOE_READS && start_next()) {}
 }
 
 /* --- what a token asks for ----------------------------------------------------------------------------------------------- */
@@ -224,7 +248,7 @@ static uint8_t use_slot(uint32_t s, uint32_t used) {
 
 void mmoe_pager_want(const uint16_t *expert, uint32_t count, uint8_t *hit) {
     forget_queues();
-    if (pager.loading != MMOE_NO_SLOT) mmoe_pager_poll(); /* a guess, or left over from a pass that failed */
+    if (pager.loads) mmoe_pager_poll(); /* a guess, or left over from a pass that failed */
     pager.failure = MMOE_OK;
     if (count) {
         pager.layer = layer_of(expert[0]);
@@ -292,7 +316,7 @@ static page_state look_at(uint16_t expert, uint32_t bytes) {
     const uint32_t s = pager.memory->expert_slot[expert], all = pager.model->expert_bytes;
     if (s == MMOE_NO_SLOT) return PAGE_AWAITED;
     const int loads = pager.memory->slot[s].state == MMOE_SLOT_LOADING;
-    const uint32_t arrived = loads ? mmoe_port_read_progress() : all;
+    const uint32_t arrived = !loads ? all : s == first_loading() ? mmoe_port_read_progress() : 0;
     if (check_arrived(s, arrived)) return PAGE_CHECKING;
     return !loads || (bytes < all && arrived >= bytes) ? PAGE_THERE : PAGE_AWAITED;
 }
@@ -301,7 +325,7 @@ static page_state look_at(uint16_t expert, uint32_t bytes) {
  * stall. */
 static mmoe_status wait_for(uint16_t expert, uint32_t bytes) {
     uint64_t begin = mmoe_port_ticks(), last = begin;
-    uint16_t loading = pager.loading;
+    uint16_t loading = first_loading();
     page_state state = PAGE_CHECKING;
     mmoe_status status = MMOE_OK;
     while (state != PAGE_THERE) {
@@ -311,8 +335,8 @@ static mmoe_status wait_for(uint16_t expert, uint32_t bytes) {
         if (before == PAGE_AWAITED) pager.layer->stall_ticks += now - last;
         last = now;
         state = look_at(expert, bytes);
-        if (loading != pager.loading) { /* another read has begun */
-            loading = pager.loading;
+        if (loading != first_loading()) { /* another read has begun, or has the driver for itself */
+            loading = first_loading();
             begin = now;
         } else if (state == PAGE_AWAITED && now - begin > mmoe_image_timeout_ticks()) {
             pager.statistics->load_errors++;
@@ -367,7 +391,7 @@ void mmoe_pager_release(uint16_t expert) {
 mmoe_status mmoe_pager_settle(void) {
     const uint64_t begin = mmoe_port_ticks();
     forget_queues();
-    while (pager.loading != MMOE_NO_SLOT) {
+    while (pager.loads) {
         mmoe_pager_poll();
         if (mmoe_port_ticks() - begin > mmoe_image_timeout_ticks()) return MMOE_E_PAGE_TIMEOUT;
     }

@@ -16,8 +16,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 @pytest.fixture(scope="session")
 def shared_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pager, tokenizer and a fake port, for ctypes."""
+    return build_library(tmp_path_factory.mktemp("library") / "runtime.so", reads=1)
+
+
+@pytest.fixture(scope="session")
+def library_of_three_reads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a port that has three reads at once."""
+    return build_library(tmp_path_factory.mktemp("library") / "runtime.so", reads=3)
+
+
+def build_library(library: Path, reads: int) -> Path:
+    """Build it with so many reads at once."""
     require_tool("gcc")
-    library = tmp_path_factory.mktemp("library") / "runtime.so"
     sources = [
         Path(__file__).parent / "c" / "fake_pager.c",
         FIRMWARE / "src/pager.c",
@@ -41,6 +51,7 @@ def shared_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-shared",
             "-DMMOE_CHECK_BYTES=16u",
             "-DMMOE_RETAINED",
+            f"-DMMOE_READS={reads}",
             f"-I{FIRMWARE / 'include'}",
             f"-I{FIRMWARE / 'src'}",
             f"-I{KERNELS / 'include'}",

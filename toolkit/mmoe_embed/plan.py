@@ -390,7 +390,7 @@ def _lay_out_image(
     if not count:
         return ImageLayout(0, 0, 16)
     alignment, spare = _page_alignment(board.memory_for("experts")), choose_spare_pages(board, storage, spare_pages)
-    if spare:  # each page has sectors of its own
+    if spare or storage.driver == "file":  # each page has sectors of its own, so that it is read without its neighbours
         alignment = max(alignment, storage.erase_bytes or 0)
     image = ImageLayout(count, expert_bytes, alignment, spare)
     if image.size_bytes > MAX_IMAGE_BYTES:

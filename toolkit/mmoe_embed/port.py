@@ -10,6 +10,8 @@ from mmoe_embed.resources import firmware_dir, read_source_rules
 from mmoe_embed.storage import FlashModel, choose_storage
 from mmoe_embed.toolchain import is_microcontroller
 
+_FILE_READS = 4  # of the expert image at once, where it is a file
+
 
 @dataclasses.dataclass(frozen=True)
 class Port:
@@ -71,6 +73,8 @@ def describe_port(
     defines = [f"-D{name}={_macro(name, board, version)}" for name in names]
     if driver.driver == "file":
         defines.append("-DMMOE_STORAGE_FILE")
+        if flash is None:
+            defines.append(f"-DMMOE_READS={_FILE_READS}")
     if driver.driver == "pl081":
         defines += [f"-DMMOE_DMA_BASE=0x{driver.base:08x}", f"-DMMOE_DMA_IRQ={driver.irq}"]
     if driver.driver == "emulated-nor":

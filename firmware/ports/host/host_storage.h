@@ -10,8 +10,15 @@ int host_storage_open(const char *path, const char *io);
 
 /* io_uring (uring.c). host_uring_open: -1 where the kernel has none, or forbids it. */
 int host_uring_open(void);
-int host_uring_start(int file, void *to, uint64_t offset, uint32_t length);
-/* 0: still running; 1: over, *result is what read() would give: bytes or a negative errno */
-int host_uring_done(int32_t *result);
+typedef struct {
+    int file, background; /* 1: not in this call, not even from the system's cache; direct reads never are */
+    void *to;
+    uint64_t offset;
+    uint32_t length;
+} host_uring_read;
+/* At most MMOE_READS at once. number: what host_uring_done calls it */
+int host_uring_start(const host_uring_read *read, uint64_t number);
+/* 0: all that are left are still running; 1: one is over, *result is what read() would give: bytes or a negative errno */
+int host_uring_done(uint64_t *number, int32_t *result);
 
 #endif

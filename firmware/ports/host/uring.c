@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One read at a time through io_uring, by its system calls (io_uring_setup(2), io_uring_enter(2)). */
+ * Reads through io_uring, by its system calls (io_uring_setup(2), io_uring_enter(2)). */
 #define _GNU_SOURCE
 #include <linux/io_uring.h>
 #include <stdatomic.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "host_storage.h"
+#include "mmoe_runtime.h"
 
 static struct {
     int file;
@@ -27,7 +28,7 @@ static void *map(size_t bytes, off_t what) {
 int host_uring_open(void) {
     struct io_uring_params p;
     memset(&p, 0, sizeof p);
-    ring.file = (int)syscall(__NR_io_uring_setup, 2, &p);
+    ring.file = (int)syscall(__NR_io_uring_setup, MMOE_READS, &p);
     if (ring.file < 0) return -1;
     char *sq = map(p.sq_off.array + p.sq_entries * sizeof(uint32_t), IORING_OFF_SQ_RING);
     char *cq = map(p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_CQ_RING);
@@ -46,16 +47,17 @@ int host_uring_open(void) {
     return 0;
 }
 
-int host_uring_start(int file, void *to, uint64_t offset, uint32_t length) {
+int host_uring_start(const host_uring_read *read, uint64_t number) {
     const uint32_t tail = atomic_load(ring.sq_tail), index = tail & ring.sq_mask;
     struct io_uring_sqe *entry = &ring.entries[index];
     memset(entry, 0, sizeof *entry);
     entry->opcode = IORING_OP_READ;
-    entry->flags = IOSQE_ASYNC; /* never in this call, not even from the page cache */
-    entry->fd = file;
-    entry->addr = (uint64_t)(uintptr_t)to;
-    entry->len = length;
-    entry->off = offset;
+    entry->flags = read->background ? IOSQE_ASYNC : 0;
+    entry->fd = read->file;
+    entry->addr = (uint64_t)(uintptr_t)read->to;
+    entry->len = read->length;
+    entry->off = read->offset;
+    entry->user_data = number;
     ring.sq_array[index] = index;
     atomic_store(ring.sq_tail, tail + 1);
     if (syscall(__NR_io_uring_enter, ring.file, 1, 0, 0, NULL, 0) == 1) return 0;
@@ -63,9 +65,10 @@ int host_uring_start(int file, void *to, uint64_t offset, uint32_t length) {
     return -1;
 }
 
-int host_uring_done(int32_t *result) {
+int host_uring_done(uint64_t *number, int32_t *result) {
     const uint32_t head = atomic_load(ring.cq_head);
     if (head == atomic_load(ring.cq_tail)) return 0;
+    *number = ring.completions[head & ring.cq_mask].user_data;
     *result = ring.completions[head & ring.cq_mask].res;
     atomic_store(ring.cq_head, head + 1);
     return 1;

@@ -33,42 +33,43 @@ int fake_starts, fake_overlaps;
 static struct {
     uint8_t *to;
     uint32_t offset, length, arrived;
-    int polls, running;
-} read;
+    int polls;
+} reads[MMOE_READS], *const oldest = reads;
+static uint32_t running;
 static uint64_t now, ended; /* ended: one tick before read_done says so */
 
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
-    if (read.running) fake_overlaps++;
+    if (running == MMOE_READS) fake_overlaps++;
     if (fake_start_status) return (mmoe_status)fake_start_status;
     fake_starts++;
-    read.to = dst;
-    read.offset = offset;
-    read.length = length;
-    read.polls = fake_polls;
-    read.arrived = 0;
-    read.running = 1;
+    if (running < MMOE_READS) running++;
+    reads[running - 1].to = dst;
+    reads[running - 1].offset = offset;
+    reads[running - 1].length = length;
+    reads[running - 1].polls = fake_polls;
+    reads[running - 1].arrived = 0;
     return MMOE_OK;
 }
 
 int mmoe_port_read_done(void) {
-    if (!read.running) return 1;
-    if (fake_stuck || read.polls-- > 0) return 0;
-    read.running = 0;
+    if (!running) return 1;
+    if (fake_stuck || oldest->polls-- > 0) return 0;
     ended = now;
-    if (fake_done_status) return fake_done_status;
-    memcpy(read.to, image + read.offset, fake_short ? read.length / 2 : read.length);
-    return 1;
+    if (!fake_done_status) memcpy(oldest->to, image + oldest->offset, fake_short ? oldest->length / 2 : oldest->length);
+    running--;
+    memmove(reads, reads + 1, running * sizeof reads[0]);
+    return fake_done_status ? fake_done_status : 1;
 }
 
 uint64_t mmoe_port_read_ended(void) { return ended; }
 
 /* An eighth more arrives with each question, where the test asks for it */
 uint32_t mmoe_port_read_progress(void) {
-    if (!fake_progress || !read.running || fake_short || fake_done_status) return 0;
-    read.arrived += read.length / 8;
-    if (read.arrived > read.length) read.arrived = read.length;
-    memcpy(read.to, image + read.offset, read.arrived);
-    return read.arrived;
+    if (!fake_progress || !running || fake_short || fake_done_status) return 0;
+    oldest->arrived += oldest->length / 8;
+    if (oldest->arrived > oldest->length) oldest->arrived = oldest->length;
+    memcpy(oldest->to, image + oldest->offset, oldest->arrived);
+    return oldest->arrived;
 }
 uint64_t mmoe_port_ticks(void) { return now += 10; }
 uint32_t mmoe_port_tick_hz(void) { return 1000; }
@@ -76,7 +77,8 @@ uint32_t mmoe_port_tick_hz(void) { return 1000; }
 /* The image is `length` bytes; mapped 0: only the port reads it. */
 int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_t experts, uint16_t top_k,
                   uint32_t expert_bytes, uint16_t slot_count, uint16_t policy, int mapped) {
-    memset(&read, 0, sizeof read);
+    memset(reads, 0, sizeof reads);
+    running = 0;
     memset(&model, 0, sizeof model);
     memset(image, 0xFF, sizeof image);
     memset(slots, 0, sizeof slots);
@@ -120,11 +122,12 @@ void fake_divide_slots(const uint16_t *first) {
     memcpy(first_slot, first, (model.layers + 1u) * sizeof first_slot[0]);
     model.first_slot = first_slot;
 }
+uint32_t fake_now(void) { return (uint32_t)now; }
 uint16_t fake_slot_of(uint16_t expert) { return expert_slot[expert]; }
 
 /* A reset: slots and what is known of them are as they were. Returns the number of pages that are there still. */
 int32_t fake_restart(void) {
-    read.running = 0;
+    running = 0;
     memset(layer_statistics, 0, sizeof layer_statistics);
     statistics = (mmoe_statistics){.layer = layer_statistics};
     const int32_t status = (int32_t)mmoe_pager_open(&model, &memory, &statistics);

@@ -10,8 +10,6 @@ from mmoe_embed.config import ModelConfig
 from mmoe_embed.paging.placed import PlacedCache
 from mmoe_embed.paging.placement import Placement, placement_of_plan
 
-_MOST_AT_ONCE = 16  # MMOE_MAX_TOP_K in firmware/src/mmoe_internal.h
-
 
 class Slots:
     """The pager of a board that runs a plan, without its pages.
@@ -79,7 +77,7 @@ class Slots:
         placement = self._placement
         if placement.residents or placement.in_place:
             return self._config.num_experts_per_tok
-        return min(placement.layer_slots[layer] if placement.layer_slots else self._slots, _MOST_AT_ONCE)
+        return placement.layer_slots[layer] if placement.layer_slots else self._slots
 
 
 def slots_of_plan(plan: Mapping[str, Any], config: ModelConfig) -> Slots | None:
