@@ -40,7 +40,7 @@ def symbols(file):
         return {s.name for s in named} - undefined, undefined
 
 
-@pytest.mark.parametrize("name", ["operators.cpp", "delegate.cpp", "runner/main.cpp", "paged.c", "in_program.c"])
+@pytest.mark.parametrize("name", ["operators.cpp", "delegate.cpp", "reader.cpp", "runner/main.cpp", "paged.c", "in_program.c"])
 def test_port_compiles_for_aarch64_linux(tmp_path, name):
     sdk = Path(find_spec("executorch.exir").origin).parents[1] / "include"
     of_c = name.endswith(".c")

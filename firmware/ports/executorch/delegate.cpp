@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <system_error>
 
 #include <executorch/runtime/backend/interface.h>
 #include <executorch/runtime/platform/log.h>
@@ -14,6 +15,7 @@
 #include "in_program.h"
 #include "moe_block.h"
 #include "paged.h"
+#include "reader.h"
 
 using executorch::aten::Tensor;
 using namespace executorch::runtime;
@@ -39,6 +41,30 @@ struct Handle {
 std::mutex lock;
 uint32_t handles = 0;
 const NamedDataMap* reading = nullptr; /* of the call that runs */
+std::unique_ptr<mmoe::Reader> reader;  /* while a plan is open; its thread ends with the program at the latest */
+
+/* On the reader's thread, while others load from the same file: a DataLoader is made for that. */
+mmoe_status copy_page(const void* from, uint32_t number, uint32_t offset, void* to, uint32_t length) {
+    char key[32];
+    std::snprintf(key, sizeof key, kExpert, number);
+    auto page = static_cast<const NamedDataMap*>(from)->get_data(key);
+    if (!page.ok() || offset > page->size() || length > page->size() - offset) return MMOE_E_PAGE_READ;
+    std::memcpy(to, static_cast<const uint8_t*>(page->data()) + offset, length);
+    page->Free();
+    return MMOE_OK;
+}
+
+mmoe_status open_first(const void* plan, uint32_t size) {
+    try {
+        reader = std::make_unique<mmoe::Reader>(copy_page);
+    } catch (const std::system_error&) {
+        ET_LOG(Error, "there is no thread for reading experts");
+        return MMOE_E_UNSUPPORTED;
+    }
+    const mmoe_status status = mmoe_paged_open(plan, size);
+    if (status != MMOE_OK) reader.reset();
+    return status;
+}
 
 /* Opens the plan of the first block of a program; the other ones must have the same. */
 Error open_plan(const NamedDataMap* data) {
@@ -48,7 +74,7 @@ Error open_plan(const NamedDataMap* data) {
     reading = data;
     mmoe_status status = MMOE_OK;
     if (handles == 0) {
-        status = mmoe_paged_open(plan->data(), size);
+        status = open_first(plan->data(), size);
     } else if (!mmoe_paged_is_open(plan->data(), size)) {
         ET_LOG(Error, "a program with paged experts is loaded already; only one at a time in a process");
         status = MMOE_E_UNSUPPORTED;
@@ -101,7 +127,12 @@ class PagedExperts final : public BackendInterface {
     void destroy(DelegateHandle* opaque) const override {
         const std::lock_guard<std::mutex> guard(lock);
         delete static_cast<Handle*>(opaque);
-        if (--handles == 0) mmoe_paged_close();
+        if (--handles == 0) {
+            reader.reset(); /* before the slots that it writes to */
+            mmoe_paged_close();
+        } else {
+            reader->settle(); /* the handle's data may go now */
+        }
     }
 };
 
@@ -110,15 +141,12 @@ PagedExperts backend;
 
 }  // namespace
 
-mmoe_status mmoe_paged_read(uint32_t number, uint32_t offset, void* to, uint32_t length) {
-    char key[32];
-    std::snprintf(key, sizeof key, kExpert, number);
-    auto page = reading->get_data(key);
-    if (!page.ok() || offset > page->size() || length > page->size() - offset) return MMOE_E_PAGE_READ;
-    std::memcpy(to, static_cast<const uint8_t*>(page->data()) + offset, length);
-    page->Free();
-    return MMOE_OK;
+mmoe_status mmoe_paged_read_start(uint32_t number, uint32_t offset, void* to, uint32_t length) {
+    return reader->start(reading, number, offset, to, length);
 }
+
+int mmoe_paged_read_done(void) { return reader->done(); }
+uint64_t mmoe_paged_read_ended(void) { return reader->ended(); }
 
 /* How often an expert was in a slot when it was chosen, how often it was not, and what was read for that */
 extern "C" __attribute__((visibility("default"))) void mmoe_executorch_paging(uint32_t* hits, uint32_t* misses, uint64_t* bytes) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The firmware's pager on experts that a delegate reads, one page at a time; and the MoE block on it. */
+ * The firmware's pager on experts that a delegate reads; and the MoE block on it. */
 #define _POSIX_C_SOURCE 200809L
 #include "paged.h"
 
@@ -19,10 +19,10 @@ static struct {
     mmoe_model model;
     mmoe_memory memory;
     mmoe_runtime rt;
-    uint64_t read_ended;
+    int copied; /* 1: the last read was of the head, and is over */
 } paged;
 
-/* --- what the pager asks of a port: the image's head from memory, its pages from the delegate, each read done when it returns -- */
+/* --- what the pager asks of a port: the image's head from memory, while no page is read, and its pages from the delegate --------- */
 
 uint64_t mmoe_port_ticks(void) {
     struct timespec now;
@@ -34,21 +34,19 @@ uint32_t mmoe_port_tick_hz(void) { return 1000000000u; }
 
 mmoe_status mmoe_port_read_start(void *dst, uint32_t offset, uint32_t length) {
     const mmoe_paged_plan *plan = paged.plan;
-    mmoe_status status = MMOE_OK;
-    if (offset < plan->head_bytes) {
-        if (length > plan->head_bytes - offset) return MMOE_E_PAGE_READ;
-        memcpy(dst, paged.head + offset, length);
-    } else {
+    paged.copied = offset < plan->head_bytes;
+    if (!paged.copied) {
         const uint32_t at = offset - plan->head_bytes;
-        status = mmoe_paged_read(at / plan->page_bytes, at % plan->page_bytes, dst, length);
+        return mmoe_paged_read_start(at / plan->page_bytes, at % plan->page_bytes, dst, length);
     }
-    paged.read_ended = mmoe_port_ticks();
-    return status;
+    if (length > plan->head_bytes - offset) return MMOE_E_PAGE_READ;
+    memcpy(dst, paged.head + offset, length);
+    return MMOE_OK;
 }
 
-int mmoe_port_read_done(void) { return 1; }
+int mmoe_port_read_done(void) { return paged.copied ? 1 : mmoe_paged_read_done(); }
 uint32_t mmoe_port_read_progress(void) { return 0; }
-uint64_t mmoe_port_read_ended(void) { return paged.read_ended; }
+uint64_t mmoe_port_read_ended(void) { return mmoe_paged_read_ended(); }
 
 /* --- opening --------------------------------------------------------------------------------------------------------------- */
 

@@ -38,8 +38,10 @@ typedef struct {
 } mmoe_paged_counts;
 mmoe_paged_counts mmoe_paged_count(void); /* since it was opened; zeros where none is open */
 
-/* What the delegate provides: copies bytes of page `number`; MMOE_OK or MMOE_E_PAGE_READ. */
-mmoe_status mmoe_paged_read(uint32_t number, uint32_t offset, void *to, uint32_t length);
+/* What the delegate provides: reads of bytes of page `number`, as mmoe_port_read_start, _done and _ended. */
+mmoe_status mmoe_paged_read_start(uint32_t number, uint32_t offset, void *to, uint32_t length);
+int mmoe_paged_read_done(void);
+uint64_t mmoe_paged_read_ended(void);
 
 #ifdef __cplusplus
 }
