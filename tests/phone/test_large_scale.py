@@ -31,13 +31,14 @@ from mmoe_embed.tokens import build_tables
 from mmoe_embed.traffic import count_token_bytes
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-# gate_up and down of an expert, and the head, are large enough to be split; neither their tiles nor the key/value heads
+# gate_up and down of an expert, the head and attention are large enough to be split; neither tiles nor key/value heads
 # divide by the threads
 WIDE = small_config(
     vocab_size=66_001,
     hidden_size=256,
     num_attention_heads=6,
     num_key_value_heads=3,
+    head_dim=48,
     moe_intermediate_size=72,
     shared_expert_intermediate_size=132,
     num_experts=8,

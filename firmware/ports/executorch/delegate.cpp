@@ -29,7 +29,7 @@ struct Block {
     uint32_t layer; /* among those with experts */
     uint32_t top_k, width, shared_width, bits, softmax, as_scored;
     float scaling;
-    uint32_t argument[6]; /* which of the arguments are x, n, router, bias, shared, shared_gate */
+    uint32_t argument[8]; /* which of the arguments are x, n, router, bias, shared, shared_gate, next_router, next_bias */
 };
 
 struct Handle {
@@ -94,6 +94,7 @@ class PagedExperts final : public BackendInterface {
         if (!handle->data) return mmoe::note_failure(MMOE_E_PAGE_READ); /* the .ptd was not given */
         std::memcpy(&handle->block, processed->data(), sizeof handle->block);
         processed->Free();
+        if (handle->block.layer > UINT16_MAX) return Error::DelegateInvalidCompatibility;
         const std::lock_guard<std::mutex> guard(lock);
         const Error error = open_plan(handle->data);
         if (error != Error::Ok) return error;
@@ -104,14 +105,17 @@ class PagedExperts final : public BackendInterface {
     Error execute(BackendExecutionContext& context, DelegateHandle* opaque, Span<EValue*> arguments) const override {
         const auto* handle = static_cast<const Handle*>(opaque);
         const Block& b = handle->block;
-        for (const uint32_t index : b.argument)
-            if (index >= arguments.size() || !arguments[index]->isTensor()) return Error::InvalidProgram;
+        for (const EValue* each : arguments)
+            if (!each->isTensor()) return Error::InvalidProgram;
+        for (const uint32_t index : b.argument) /* the last argument is the output */
+            if (static_cast<size_t>(index) + 1 >= arguments.size()) return Error::InvalidProgram;
         const auto argument = [&](int i) -> const Tensor& { return arguments[b.argument[i]]->toTensor(); };
         const Tensor &x = argument(0), &n = argument(1);
         Tensor& out = arguments[arguments.size() - 1]->toTensor();
-        mmoe::MoeBlock block({x, n, argument(2), argument(3), argument(4), argument(5)},
+        mmoe::MoeBlock block({x, n, argument(2), argument(3), argument(4), argument(5), argument(6), argument(7)},
                              {b.top_k, b.width, b.shared_width, b.bits, b.softmax != 0, b.as_scored != 0, b.scaling});
         block.moe.layer = static_cast<uint16_t>(b.layer);
+        block.next.layer = static_cast<uint16_t>(b.layer + 1);
         const Error resized = mmoe::resize_rows(x, block.moe.hidden, out);
         if (resized != Error::Ok) return resized;
         const auto rows = static_cast<uint32_t>(mmoe::rows_of(n));
@@ -148,11 +152,13 @@ mmoe_status mmoe_paged_read_start(uint32_t number, uint32_t offset, void* to, ui
 int mmoe_paged_read_done(void) { return reader->done(); }
 uint64_t mmoe_paged_read_ended(void) { return reader->ended(); }
 
-/* How often an expert was in a slot when it was chosen, how often it was not, and what was read for that */
-extern "C" __attribute__((visibility("default"))) void mmoe_executorch_paging(uint32_t* hits, uint32_t* misses, uint64_t* bytes) {
+/* How often an expert was in a slot when it was chosen, how often it was not, how many were read on a guess, and what was read */
+extern "C" __attribute__((visibility("default"))) void mmoe_executorch_paging(uint32_t* hits, uint32_t* misses,
+                                                                              uint32_t* prefetched, uint64_t* bytes) {
     const std::lock_guard<std::mutex> guard(lock);
     const mmoe_paged_counts counts = mmoe_paged_count();
     *hits = counts.hits;
     *misses = counts.misses;
+    *prefetched = counts.prefetched;
     *bytes = counts.bytes_loaded;
 }

@@ -15,7 +15,7 @@ namespace mmoe {
 
 using executorch::aten::Tensor;
 
-/* Why the last call failed, for a caller that knows only ExecuTorch's error: mmoe_executorch_failure() */
+/* Why the last call on this thread failed, for a caller that knows only ExecuTorch's error: mmoe_executorch_failure() */
 executorch::runtime::Error note_failure(mmoe_status status);
 
 /* A packed matrix, `start` bytes into a blob; *end, where not NULL: where it ends. */
@@ -52,9 +52,9 @@ inline executorch::runtime::Error resize_rows(const Tensor& x, int64_t columns, 
     return executorch::runtime::resize_tensor(out, {sizes.data(), dim});
 }
 
-/* shared: gate_up, then down at a multiple of 16; shared_gate: empty where there is none */
+/* shared: gate_up, then down at a multiple of 16; shared_gate and the next layer's router and bias: empty where there is none */
 struct MoeTensors {
-    const Tensor &x, &n, &router, &bias, &shared, &shared_gate;
+    const Tensor &x, &n, &router, &bias, &shared, &shared_gate, &next_router, &next_bias;
 };
 
 struct MoeShape {
@@ -65,7 +65,7 @@ struct MoeShape {
 
 /* The block as the firmware takes it; it points into itself and the tensors. */
 struct MoeBlock {
-    mmoe_moe moe{};
+    mmoe_moe moe{}, next{};
     mmoe_matrix gate_up{}, down{};
 
     MoeBlock(const MoeTensors& t, const MoeShape& s) {
@@ -87,6 +87,12 @@ struct MoeBlock {
         moe.router.scaling = static_cast<float>(s.scaling);
         moe.router.weight = t.router.const_data_ptr<float>();
         moe.router.bias = t.bias.const_data_ptr<float>();
+        if (!t.next_router.numel()) return;
+        next.hidden = moe.hidden; /* routers are alike but for their numbers */
+        next.router = moe.router;
+        next.router.weight = t.next_router.const_data_ptr<float>();
+        next.router.bias = t.next_bias.const_data_ptr<float>();
+        moe.next = &next;
     }
     MoeBlock(const MoeBlock&) = delete;
     MoeBlock& operator=(const MoeBlock&) = delete;

@@ -4,8 +4,8 @@
  * program has the bits of every other runtime. Rows of a tensor are tokens, one after the other; matrices are uint8 blobs as
  * SPEC.md 5 lays them out. */
 #include <array>
-#include <atomic>
 #include <cstring>
+#include <utility>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
 #include <executorch/runtime/kernel/kernel_includes.h>
@@ -133,13 +133,14 @@ Tensor& attention_out(KernelRuntimeContext& context, const Tensor& qkv, const Te
 /* out = x + MoE(n), SPEC.md 3.5 steps 2.7 and 2.8: shared expert, router and the chosen experts in one, read where they lie.
  * experts: pages (E, bytes of one) */
 Tensor& moe_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& n, const Tensor& router, const Tensor& bias,
-                const Tensor& shared, const Tensor& shared_gate, const Tensor& experts, int64_t top_k, int64_t width,
-                int64_t shared_width, int64_t bits, bool softmax, bool as_scored, double scaling, Tensor& out) {
+                const Tensor& shared, const Tensor& shared_gate, const Tensor& next_router, const Tensor& next_bias,
+                const Tensor& experts, int64_t top_k, int64_t width, int64_t shared_width, int64_t bits, bool softmax,
+                bool as_scored, double scaling, Tensor& out) {
     const int64_t columns = n.size(n.dim() - 1);
     if (!succeed(context, resize_rows(x, columns, out))) return out;
     std::memcpy(out.mutable_data_ptr<float>(), x.const_data_ptr<float>(), 4 * static_cast<size_t>(x.numel()));
 
-    const mmoe::MoeBlock block({x, n, router, bias, shared, shared_gate}, {top_k, width, shared_width, bits, softmax, as_scored, scaling});
+    const mmoe::MoeBlock block({x, n, router, bias, shared, shared_gate, next_router, next_bias}, {top_k, width, shared_width, bits, softmax, as_scored, scaling});
     size_t end = 0;
     mmoe_in_program at{};
     at.pages = experts.const_data_ptr<uint8_t>();
@@ -163,7 +164,7 @@ EXECUTORCH_LIBRARY(mmoe, "moe.out", moe_out);
 
 }  // namespace
 
-static std::atomic<int> last_failure{MMOE_OK};
+static thread_local int last_failure = MMOE_OK; /* of the programs that this thread runs */
 
 Error mmoe::note_failure(mmoe_status status) {
     if (status != MMOE_OK) last_failure = status;
@@ -177,5 +178,5 @@ Error mmoe::note_failure(mmoe_status status) {
     }
 }
 
-/* The mmoe_status behind the last error, which is forgotten then; 0 where the error was not ours */
-extern "C" __attribute__((visibility("default"))) int mmoe_executorch_failure(void) { return last_failure.exchange(MMOE_OK); }
+/* The mmoe_status behind the last error on this thread, which is forgotten then; 0 where the error was not ours */
+extern "C" __attribute__((visibility("default"))) int mmoe_executorch_failure(void) { return std::exchange(last_failure, MMOE_OK); }

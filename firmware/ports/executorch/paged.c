@@ -51,12 +51,13 @@ uint64_t mmoe_port_read_ended(void) { return mmoe_paged_read_ended(); }
 /* --- opening --------------------------------------------------------------------------------------------------------------- */
 
 static int is_plan(const mmoe_paged_plan *plan, uint32_t size) {
-    if (size < sizeof *plan || memcmp(plan->magic, "MMXP", 4) != 0 || plan->version != 1) return 0;
+    if (size < sizeof *plan || memcmp(plan->magic, "MMXP", 4) != 0 || plan->version != 2) return 0;
     const uint64_t count = (uint64_t)plan->layers * plan->experts;
     const uint64_t least = plan->top_k + 1u < count ? plan->top_k + 1u : count;
     return count > 0 && count < MMOE_NO_SLOT && plan->top_k >= 1 && plan->top_k <= MMOE_MAX_TOP_K && plan->top_k <= plan->experts &&
            plan->experts <= 255 && plan->slots >= least && plan->slots < MMOE_NO_SLOT && plan->expert_bytes % 16 == 0 &&
            plan->expert_bytes <= plan->page_bytes && plan->policy <= MMOE_POLICY_WAIT &&
+           plan->prefetch <= MMOE_MAX_TOP_K && plan->prefetch <= plan->experts &&
            (plan->places == 0 || plan->places == count) && (plan->bounds == 0 || plan->bounds == plan->layers + 1) &&
            plan->head_bytes >= MMOE_HEADER_BYTES + MMOE_ENTRY_BYTES * count &&
            MMOE_PAD(sizeof *plan + MMOE_PAD((uint64_t)plan->places, 4) + 2ull * plan->bounds, 16) + plan->head_bytes == size &&
@@ -68,7 +69,7 @@ static int take_memory(void) {
     const mmoe_model *model = &paged.model;
     const size_t count = (size_t)model->layers * model->experts;
     mmoe_memory *memory = &paged.memory;
-    memory->slots = malloc((size_t)model->slots * model->expert_bytes);
+    memory->slots = aligned_alloc(64, MMOE_PAD((size_t)model->slots * model->expert_bytes, 64));
     memory->slot = calloc(model->slots, sizeof *memory->slot);
     memory->routes = calloc(2u * model->layers, model->top_k);
     memory->layer_statistics = calloc(model->layers, sizeof *memory->layer_statistics);
@@ -92,6 +93,7 @@ static void fill_model(const mmoe_paged_plan *plan) {
         .expert_bytes = plan->expert_bytes,
         .slots = (uint16_t)plan->slots,
         .policy = (uint16_t)plan->policy,
+        .prefetch = (uint16_t)plan->prefetch,
         .expert_place = plan->places ? places : NULL,
         .first_slot = plan->bounds ? (const uint16_t *)(const void *)bounds : NULL,
         .expert_gate_up = plan->gate_up,
@@ -142,7 +144,9 @@ mmoe_status mmoe_paged_run(const mmoe_moe *moe, uint32_t rows, const float *n, f
     mmoe_moe_call call;
     const mmoe_model *model = &paged.model;
     if (!paged.plan || moe->layer >= model->layers || moe->hidden != model->hidden || moe->router.experts != model->experts ||
-        moe->router.top_k != model->top_k)
+        moe->router.top_k != model->top_k || 2u * moe->expert_width != model->expert_gate_up.rows ||
+        moe->expert_width != model->expert_down.columns || moe->hidden != model->expert_down.rows ||
+        (moe->next && (moe->next->layer >= model->layers || moe->next->hidden != model->hidden)))
         return MMOE_E_ARGUMENT;
     const mmoe_status status = mmoe_moe_prepare(moe, rows, n, scratch, &call);
     if (status != MMOE_OK) return status;
@@ -153,7 +157,7 @@ mmoe_status mmoe_paged_run(const mmoe_moe *moe, uint32_t rows, const float *n, f
 }
 
 mmoe_paged_counts mmoe_paged_count(void) {
-    mmoe_paged_counts counts = {.load_errors = paged.rt.statistics.load_errors};
+    mmoe_paged_counts counts = {.prefetched = paged.rt.statistics.prefetched};
     for (uint32_t layer = 0; layer < paged.model.layers; layer++) {
         const mmoe_layer_statistics *of = &paged.memory.layer_statistics[layer];
         counts.hits += of->hits;

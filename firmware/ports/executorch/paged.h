@@ -12,10 +12,10 @@ extern "C" {
  * first slots of layers (bounds, u16), padding to a multiple of 16, and the expert image up to its first page (head_bytes). */
 typedef struct {
     char magic[4]; /* "MMXP" */
-    uint32_t version; /* 1 */
+    uint32_t version; /* 2 */
     uint32_t crc;     /* CRC-32 of all that follows */
     uint8_t model_id[32];
-    uint32_t layers, experts, top_k, hidden, expert_bytes, slots, policy;
+    uint32_t layers, experts, top_k, hidden, expert_bytes, slots, policy, prefetch;
     uint32_t places, bounds;         /* entries of the two arrays, 0: none */
     uint32_t head_bytes, page_bytes; /* of the image: before the first page, and from one page to the next */
     mmoe_page_matrix gate_up, down;
@@ -33,7 +33,7 @@ int mmoe_paged_is_open(const void *plan, uint32_t size);
 mmoe_status mmoe_paged_run(const mmoe_moe *moe, uint32_t rows, const float *n, float *x, void *scratch);
 
 typedef struct {
-    uint32_t hits, misses, load_errors;
+    uint32_t hits, misses, prefetched;
     uint64_t bytes_loaded;
 } mmoe_paged_counts;
 mmoe_paged_counts mmoe_paged_count(void); /* since it was opened; zeros where none is open */

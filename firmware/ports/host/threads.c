@@ -18,6 +18,8 @@ mmoe_status mmoe_port_attention(const mmoe_attention *a, float *qkv, void *kv, u
 enum {
     MOST_THREADS = 16,
     LEAST_WEIGHTS = 1 << 15, /* of a product that is worth a split */
+    LEAST_SCORED = 1 << 14,  /* elements of heads times positions, of an attention that is */
+    OWN_POSITIONS = 64,      /* what an attention does for its token alone costs as much as so many positions */
     SPINS = 4000,            /* before a thread gives its core back: longer than what lies between two products of a token */
 };
 
@@ -164,9 +166,13 @@ void mmoe_port_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *
 
 void mmoe_port_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y) { mmoe_port_matmul(w, &x, &y, 1, NULL); }
 
+static int is_worth_a_split(const mmoe_attention *a, uint32_t position) {
+    return threads > 1 && a->kv_heads > 1 && (uint64_t)a->heads * a->head_dim * (position + OWN_POSITIONS) >= LEAST_SCORED;
+}
+
 mmoe_status mmoe_port_attention(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch) {
     const size_t bytes = MMOE_ATTENTION_SCRATCH_BYTES(a->heads, a->kv_heads, a->context, a->head_dim);
-    if (threads == 1 || a->kv_heads == 1 || provide_scratch(bytes))
+    if (!is_worth_a_split(a, position) || provide_scratch(bytes))
         return mmoe_attention_s8(a, qkv, kv, position, out, scratch);
     job.attention.shape = a, job.attention.qkv = qkv, job.attention.kv = kv, job.attention.position = position;
     job.attention.out = out;

@@ -1,8 +1,6 @@
 """`mmoe-embed export`: a checkpoint as an ExecuTorch program."""
 
 import dataclasses
-import importlib.util
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,10 @@ import rich_click as click
 
 from mmoe_embed.board import load_board
 from mmoe_embed.checkpoint import load_checkpoint
+from mmoe_embed.cli.extras import load_export, require_executorch
 from mmoe_embed.cli.options import board_option, checkpoint_argument, plan_options, plan_request, scheme_option
 from mmoe_embed.cli.output import Result, verb
-from mmoe_embed.errors import ToolchainError, UsageError
+from mmoe_embed.errors import UsageError
 from mmoe_embed.plan import choose_scheme
 
 
@@ -37,10 +36,9 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, 
     pages them (--expert-slots or --sram).
     tokenizer.json and generation_config.json are written beside it.
     """
-    if options["prefetch"] or options["cache_margin"]:
-        raise UsageError("--prefetch and --cache-aware are not for programs yet", try_="leave them out")
-    if importlib.util.find_spec("executorch") is None:
-        raise ToolchainError("ExecuTorch is not installed", try_="pip install 'mmoe-embed[phone]'")
+    if options["cache_margin"]:
+        raise UsageError("--cache-aware is not for programs yet", try_="leave it out")
+    require_executorch()
     target = load_board(board)
     if target.kind not in ("phone", "host"):
         raise UsageError(
@@ -52,7 +50,7 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, 
     loaded = load_checkpoint(checkpoint)
     if loaded.config.is_classifier:
         raise UsageError("a classifier is not exported as a program yet", at=str(checkpoint), try_="mmoe-embed build")
-    request = dataclasses.replace(plan_request(**options), storage="file", spare_pages=0, prefetch=0)
+    request = dataclasses.replace(plan_request(**options), storage="file", spare_pages=0)
     model, plan = choose_scheme(loaded, target, scheme, request)
     paged = plan.expert_mode == "paged"
     if ptd and not paged:
@@ -62,11 +60,7 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, 
             "--dense xnnpack is not for paged experts: XNNPACK's products come out wrong beside their backend",
             try_="--dense exact, or experts in place: no --expert-slots and no --sram",
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ExecuTorch and PyTorch warn of their own deprecated calls
-        from mmoe_embed.executorch.export import export_program
-
-        arenas = export_program(model, output, plan, beside=ptd, xnnpack=dense == "xnnpack")
+    arenas = load_export().export_program(model, output, plan, beside=ptd, xnnpack=dense == "xnnpack")
     experts = f"paged from the {'.ptd' if ptd else '.pte'}, {plan.slots} slots, {plan.policy}" if paged else "in place"
     size = output.stat().st_size
     text = f"wrote {output}, {size} B: model {model.model_id[:16]} ({model.scheme})"

@@ -1,5 +1,7 @@
 """A quantized model as an ExecuTorch program: the passes of SPEC.md 3.5 and 3.6, their KV cache as mutable state."""
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +44,16 @@ class Pass(nn.Module):
     Args:
         model: the quantized model; its packed weights become constants of the program.
         dense: matrices that are linear layers of PyTorch instead, by name; their products are not the golden's.
+        prefetch: whether the next layer's experts are guessed.
     """
 
-    def __init__(self, model: Quantized, dense: nn.ModuleDict | None = None) -> None:
+    def __init__(self, model: Quantized, dense: nn.ModuleDict | None = None, *, prefetch: bool = False) -> None:
         super().__init__()
         self.config = config = model.config
         self.bits = 4 if model.scheme == "int4" else 8
         self.dense = nn.ModuleDict() if dense is None else dense
+        self.prefetch = prefetch
+        self._keep("no_router", torch.zeros(0))
         for name in ("embed",) if config.tie_word_embeddings else ("embed", "head"):
             self._keep(name, _blob(model, name))
         for name, tensor in model.floats.items():
@@ -120,6 +125,9 @@ class Pass(nn.Module):
             x = x + self._linear(heads, at + "o", d, c.attention_width, self.bits)
             n = ops.rmsnorm(x, take(at + "moe_norm"), eps)
             _, top_k, width, shared_width = moe_shape(c, layer)
+            following = next((later for later in c.routed_layers if later > layer and top_k and self.prefetch), None)
+            next_router = "no_router" if following is None else f"layers.{following}.router.weight"
+            next_bias = "no_router" if following is None else f"layers.{following}.router.bias"
             x = ops.moe(
                 x,
                 n,
@@ -127,6 +135,8 @@ class Pass(nn.Module):
                 take(at + "router.bias"),
                 take(at + "shared"),
                 take(at + "shared_gate"),
+                take(next_router),
+                take(next_bias),
                 take(at + "experts"),
                 top_k,
                 width,
@@ -154,12 +164,16 @@ def export_program(
     """
     program = lower_model(model, plan, file.stem if beside else "", xnnpack=xnnpack)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as stream:
-        program.write_to_file(stream)
-    file.with_suffix(".ptd").unlink(missing_ok=True)
-    program.write_tensor_data_to_file(str(file.parent))
-    (file.parent / "tokenizer.json").write_text(model.tokenizer, encoding="utf-8")
-    (file.parent / "generation_config.json").write_text(model.generation.to_json(), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as partial:
+        whole = Path(partial)
+        with (whole / file.name).open("wb") as stream:
+            program.write_to_file(stream)
+        program.write_tensor_data_to_file(partial)
+        (whole / "tokenizer.json").write_text(model.tokenizer, encoding="utf-8")
+        (whole / "generation_config.json").write_text(model.generation.to_json(), encoding="utf-8")
+        file.with_suffix(".ptd").unlink(missing_ok=True)
+        for written in sorted(whole.iterdir()):  # nothing is there until all of it is
+            os.replace(written, file.parent / written.name)
     programs = {method: program.exported_program(method) for method in sorted(program.methods)}
     return {method: read_reports(exported.graph_module)[0] for method, exported in programs.items()}
 
@@ -180,7 +194,7 @@ def lower_model(
         xnnpack: XNNPACK computes the products with `qkv`, `o` and the head, with the model's own integers and scales;
             not with paged experts: beside that backend the products came out wrong.
     """
-    step = Pass(model, dense_layers(model) if xnnpack else None).eval()
+    step = Pass(model, dense_layers(model) if xnnpack else None, prefetch=plan.paging.prefetch > 0).eval()
     token, position = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
     methods = {"decode": torch.export.export(step, (token, position))}
     if plan.chunk > 1:

@@ -12,6 +12,7 @@ from mmoe_embed.errors import ToolchainError
 from mmoe_embed.resources import firmware_dir
 from mmoe_embed.toolchain import kernel_folders
 
+_CMAKE_TIMEOUT_S = 900  # of one call; some twenty files on a busy machine
 _LIBRARY, _RUNNER = "mmoe_executorch", "mmoe_runner"
 _THIS_MACHINE = "linux_aarch64" if platform.machine() in ("aarch64", "arm64") else "host_x86_64"
 
@@ -58,17 +59,26 @@ def _build(
     sdk = (package or installed_package()) / "share" / "cmake"
     configure = [cmake, "-S", str(firmware_dir() / "ports" / "executorch"), "-B", str(folder), *settings]
     configure += [f"-DCMAKE_PREFIX_PATH={sdk}", "-DCMAKE_BUILD_TYPE=Release"]
-    configure += [f"-DKERNEL_FOLDERS={';'.join(kernel_folders(load_board(board)))}"]
+    configure += [f"-DMMOE_KERNEL_FOLDERS={';'.join(kernel_folders(load_board(board)))}"]
     for command in (configure, [cmake, "--build", str(folder), "--target", target]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines()[-12:]
-            raise ToolchainError(
-                "the operators for ExecuTorch could not be built:\n" + "\n".join(last),
-                at=" ".join(command[:3]),
-                try_=f"CMake 3.28 or newer (pip install cmake) and a C++17 compiler; or without the folder {folder}",
-            )
+        _run_cmake(command, folder)
     return folder
+
+
+def _run_cmake(command: list[str], folder: Path) -> None:
+    advice = f"CMake 3.28 or newer (pip install cmake) and a C++17 compiler; or without the folder {folder}"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_CMAKE_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        late = f"the operators for ExecuTorch were not built in {_CMAKE_TIMEOUT_S} s"
+        raise ToolchainError(late, at=" ".join(command[:3]), try_=advice) from None
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-12:]
+        raise ToolchainError(
+            "the operators for ExecuTorch could not be built:\n" + "\n".join(last),
+            at=" ".join(command[:3]),
+            try_=advice,
+        )
 
 
 def installed_package() -> Path:

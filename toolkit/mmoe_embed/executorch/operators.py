@@ -17,7 +17,8 @@ _SCHEMAS = {
     "norm_heads": "Tensor qkv, Tensor q_weight, Tensor k_weight, int queries, int keys, float eps",
     "attention": "Tensor qkv, Tensor cosine, Tensor sine, Tensor(a!) kv, Tensor position, int heads, int kv_heads, "
     "bool qk_norm, float eps",
-    "moe": "Tensor x, Tensor n, Tensor router, Tensor bias, Tensor shared, Tensor shared_gate, Tensor experts, "
+    "moe": "Tensor x, Tensor n, Tensor router, Tensor bias, Tensor shared, Tensor shared_gate, "
+    "Tensor next_router, Tensor next_bias, Tensor experts, "
     "int top_k, int width, int shared_width, int bits, bool softmax, bool as_scored, float scaling",
 }
 

@@ -23,10 +23,10 @@ from mmoe_embed.quantized import Quantized
 
 BACKEND = "MmoePagedExperts"
 _PLAN, _EXPERT = "mmoe_paged_plan", "mmoe_expert_{:05d}"  # as in delegate.cpp
-_VERSION, _ALIGNMENT = 1, 16
+_VERSION, _ALIGNMENT = 2, 16
 _START = struct.Struct("<4sII")
 _POLICIES = ("lru", "lfu", "wait")  # mmoe_policy
-_EXPERTS_ARGUMENT, _SHAPE_ARGUMENTS = 6, slice(7, 14)  # of torch.ops.mmoe.moe
+_EXPERTS_ARGUMENT, _SHAPE_ARGUMENTS = 8, slice(9, 16)  # of torch.ops.mmoe.moe
 
 
 def pack_plan(model: Quantized, plan: BoardPlan) -> bytes:
@@ -42,7 +42,7 @@ def pack_plan(model: Quantized, plan: BoardPlan) -> bytes:
     head = pack_head(layout, entries, model.model_id)
     places, bounds = bytes(plan.paging.places(config.expert_count)), plan.paging.first_slots()
     blob = struct.pack(
-        "<32s11I",
+        "<32s12I",
         bytes.fromhex(model.model_id),
         len(config.routed_layers),
         config.num_experts,
@@ -51,6 +51,7 @@ def pack_plan(model: Quantized, plan: BoardPlan) -> bytes:
         page.size_bytes,
         plan.slots,
         _POLICIES.index(plan.policy),
+        plan.paging.prefetch,
         len(places),
         len(bounds),
         len(head),
@@ -88,13 +89,13 @@ class MmoePagedExperts(BackendDetails):  # type: ignore[misc]
         for expert, page in enumerate(experts):
             key = _EXPERT.format(layer * len(experts) + expert)
             store.add_named_data(key, page.numpy().tobytes(), alignment=_ALIGNMENT, external_tag=tag)
-        if "plan" in options:
-            store.add_named_data(_PLAN, options["plan"], alignment=_ALIGNMENT, external_tag=tag)
+        if _PLAN in block.meta:
+            store.add_named_data(_PLAN, block.meta[_PLAN], alignment=_ALIGNMENT, external_tag=tag)
         inputs = [node for node in edge_program.graph.nodes if node.op == "placeholder"]
         inputs = [node for node in inputs if node.name in edge_program.graph_signature.user_inputs]
         top_k, width, shared_width, bits, softmax, as_scored, scaling = block.args[_SHAPE_ARGUMENTS]
         processed = struct.pack("<7If", layer, top_k, width, shared_width, bits, softmax, as_scored, scaling)
-        processed += struct.pack("<6I", *(inputs.index(node) for node in block.args[:_EXPERTS_ARGUMENT]))
+        processed += struct.pack("<8I", *(inputs.index(node) for node in block.args[:_EXPERTS_ARGUMENT]))
         return PreprocessResult(processed_bytes=processed, data_store_output=store.get_named_data_store_output())
 
 
@@ -122,7 +123,8 @@ class PagedPartitioner(Partitioner):  # type: ignore[misc]
         for layer, node in enumerate(_blocks(exported_program.graph)):
             tag = f"mmoe_paged_{layer}"
             specs = [CompileSpec("file", self._file.encode()), CompileSpec("layer", struct.pack("<I", layer))]
-            specs += [CompileSpec("plan", self._plan)] if layer == 0 else []
+            if layer == 0:  # not a CompileSpec: the program would keep those as well
+                node.meta[_PLAN] = self._plan
             tags[tag] = DelegationSpec(BACKEND, specs)
             for tagged in (node, node.args[_EXPERTS_ARGUMENT]):
                 tagged.meta["delegation_tag"] = tag

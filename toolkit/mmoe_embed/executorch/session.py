@@ -39,10 +39,11 @@ _FAILURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Paging:
-    """How often an expert was in a slot when it was chosen, how often it was not, and what was read for that."""
+    """How often an expert was in a slot when it was chosen or not, how many were read on a guess, what was read."""
 
     hits: int
     misses: int
+    prefetched: int
     bytes_loaded: int
 
 
@@ -115,9 +116,9 @@ class Session:
 
     def count_paging(self) -> Paging:
         """What paging did since the program was loaded; zeros where its experts are not paged."""
-        hits, misses, bytes_loaded = ctypes.c_uint32(), ctypes.c_uint32(), ctypes.c_uint64()
-        self._library.mmoe_executorch_paging(*map(ctypes.byref, (hits, misses, bytes_loaded)))
-        return Paging(hits.value, misses.value, bytes_loaded.value)
+        counts = (ctypes.c_uint32(), ctypes.c_uint32(), ctypes.c_uint32(), ctypes.c_uint64())
+        self._library.mmoe_executorch_paging(*map(ctypes.byref, counts))
+        return Paging(*(count.value for count in counts))
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:

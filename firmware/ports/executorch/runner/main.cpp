@@ -15,7 +15,7 @@ using executorch::extension::make_tensor_ptr;
 using executorch::extension::Module;
 using executorch::runtime::Error;
 
-/* Of the operators: the mmoe_status behind the last error, 0 where the error was not theirs */
+/* Of the operators: the mmoe_status behind the last error on this thread, 0 where the error was not theirs */
 extern "C" int mmoe_executorch_failure(void);
 
 namespace {
