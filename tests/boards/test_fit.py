@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from random_model import small_config, write_checkpoint
 
-from mmoe_embed.bench.measure import read_counts
+from mmoe_embed.bench.baseline import read_counts
 from mmoe_embed.bench.model import measure_model
 from mmoe_embed.board import list_boards, load_board
 from mmoe_embed.build import BuildRequest, build_firmware

@@ -1,8 +1,9 @@
 """Counts of every kernel on one core."""
 
-import csv
+import platform
+import re
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -10,9 +11,7 @@ from elftools.elf.elffile import ELFFile
 from mmoe_embed.bench.emulator import run_program
 from mmoe_embed.bench.image import FIRMWARE, build_program, compiler_of, has_compiler, kernel_sources
 from mmoe_embed.bench.targets import TARGETS, Target
-from mmoe_embed.errors import ToolchainError, ToolkitError
-
-ALLOWED_LOSS = 0.03  # a kernel that loses more than this fails
+from mmoe_embed.errors import ToolchainError, ToolkitError, UsageError
 
 
 @dataclass(frozen=True)
@@ -44,22 +43,14 @@ class KernelCount:
         return self.kernel, self.rows, self.columns, self.batch
 
     @property
+    def label(self) -> str:
+        """The kernel and its shape, for people."""
+        return f"{self.kernel} {self.rows} x {self.columns} x {self.batch}"
+
+    @property
     def cost(self) -> int:
         """Instructions, or nanoseconds where there are none."""
         return self.instructions or self.nanoseconds
-
-
-@dataclass(frozen=True)
-class Change:
-    """A kernel against its baseline; ratio below 1 is faster."""
-
-    before: KernelCount
-    after: KernelCount
-
-    @property
-    def ratio(self) -> float:
-        """New cost over old cost."""
-        return self.after.cost / self.before.cost
 
 
 def _code_bytes(path: Path) -> int:
@@ -71,16 +62,29 @@ def find_target(board: str) -> Target:
     """Look a board up.
 
     Raises:
-        ToolkitError: there is none of this name.
+        UsageError: there is none of this name.
     """
     if board not in TARGETS:
-        raise ToolkitError(f"kernels cannot be measured on {board}", try_=f"one of {', '.join(TARGETS)}")
+        raise UsageError(f"kernels cannot be measured on {board}", try_=f"one of {', '.join(TARGETS)}")
     return TARGETS[board]
+
+
+def check_kernel(kernel: str) -> None:
+    """Before the work: the benchmark measures a kernel of this name, "" being all.
+
+    Raises:
+        UsageError: it does not.
+    """
+    names = sorted(set(re.findall(r'"(mmoe_\w+|memcpy)"', (FIRMWARE / "bench.c").read_text())))
+    if kernel not in ("", *names):
+        raise UsageError(f"no kernel is called {kernel}", try_=f"one of {', '.join(names)}")
 
 
 def _choose_compiler(board: str, compiler: str) -> tuple[Target, str]:
     target = find_target(board)
-    chosen = compiler or compiler_of(target)
+    if compiler == "clang" and not (target.is_host and target.processor == platform.machine()):
+        raise UsageError(f"clang has no linker and no library for {board}", try_="--compiler zig, which is clang too")
+    chosen = compiler_of(target) if compiler in ("", "gcc") else compiler
     if not compiler and not has_compiler(chosen) and target.zig:
         chosen = "zig"
     if not has_compiler(chosen):
@@ -93,9 +97,13 @@ def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[Ke
 
     Args:
         board: a name of TARGETS.
-        compiler: as `has_compiler` takes it; "" is the board's GCC, or zig where that is missing.
+        compiler: "gcc" (the board's), "clang" (hosts) or "zig"; "" is GCC, or zig where that is missing.
         kernel: only kernels of this name; "" is all.
+
+    Raises:
+        UsageError: no such board or kernel, or the compiler is not for this board.
     """
+    check_kernel(kernel)
     target, chosen = _choose_compiler(board, compiler)
     with tempfile.TemporaryDirectory() as folder:
         program = build_program(target, chosen, Path(folder) / "bench", [FIRMWARE / "bench.c"])
@@ -105,11 +113,7 @@ def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[Ke
             for path in kernel_sources(target.folders)
         }
     counts = [_parse_line(target, line, sizes) for line in output.splitlines() if line.startswith(("mmoe_", "memcpy"))]
-    found = [count for count in counts if kernel in ("", count.kernel)]
-    if not found:
-        names = ", ".join(sorted({count.kernel for count in counts}))
-        raise ToolkitError(f"no kernel is called {kernel}", try_=f"one of {names}")
-    return found
+    return [count for count in counts if kernel in ("", count.kernel)]
 
 
 def measure_cmsis_nn(board: str, checkout: Path, compiler: str = "") -> list[KernelCount]:
@@ -146,36 +150,3 @@ def _parse_line(target: Target, line: str, sizes: dict[str, int]) -> KernelCount
     instructions = 0 if target.is_host else total * 1_000_000_000 / target.tick_hz / calls
     return KernelCount(name, rows, columns, batch, macs, round(instructions), round(instructions / macs, 4),
                        round(nanoseconds), sizes.get(name, 0), stack)  # fmt: skip
-
-
-def write_counts(counts: list[KernelCount], path: Path) -> None:
-    """Write a baseline as CSV."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(KernelCount)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(count) for count in counts)
-
-
-def _read_row(row: dict[str, str]) -> KernelCount:
-    numbers = {name: int(row[name]) for name in row if name not in ("kernel", "instructions_per_mac")}
-    return KernelCount(kernel=row["kernel"], instructions_per_mac=float(row["instructions_per_mac"]), **numbers)
-
-
-def read_counts(path: Path) -> list[KernelCount]:
-    """Read what `write_counts` wrote.
-
-    Raises:
-        ToolkitError: the file is no baseline.
-    """
-    with path.open(newline="") as file:
-        try:
-            return [_read_row(row) for row in csv.DictReader(file)]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ToolkitError(f"not a kernel baseline: {error}", at=str(path),
-                               try_="mmoe-embed bench kernels --board B --save FILE") from error  # fmt: skip
-
-
-def compare_counts(before: list[KernelCount], after: list[KernelCount]) -> list[Change]:
-    """Pair the kernels and shapes that both have."""
-    old = {count.shape: count for count in before if count.cost}
-    return [Change(old[count.shape], count) for count in after if count.shape in old]

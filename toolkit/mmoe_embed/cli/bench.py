@@ -5,22 +5,16 @@ from pathlib import Path
 
 import rich_click as click
 
-from mmoe_embed.bench.measure import (
-    ALLOWED_LOSS,
-    KernelCount,
-    compare_counts,
-    measure_cmsis_nn,
-    measure_kernels,
-    read_counts,
-    write_counts,
-)
+from mmoe_embed.bench.baseline import Change, compare_counts, read_baseline, write_counts
+from mmoe_embed.bench.measure import KernelCount, find_target, measure_cmsis_nn, measure_kernels
 from mmoe_embed.bench.model import measure_model, render_cost
 from mmoe_embed.bench.phone import Request, measure_builds, render
 from mmoe_embed.build_folder import load_build
 from mmoe_embed.cli.board_session import build_argument, open_build, port_options
 from mmoe_embed.cli.options import ByteCount
-from mmoe_embed.cli.output import Result, verb
+from mmoe_embed.cli.output import Result, check_reports, verb
 from mmoe_embed.quantized import load_quantized
+from mmoe_embed.toolchain import COMPILERS
 
 
 @click.group("bench")
@@ -36,20 +30,31 @@ def _row(count: KernelCount) -> str:
     )
 
 
+def _change(change: Change) -> str:
+    after = change.after
+    return (
+        f"{after.kernel:24} {after.rows:6}{after.columns:6}{after.batch:7}{change.before.cost:10} -> {after.cost}"
+        f"  {100 * (change.ratio - 1):+.1f} %{'  LOST' if change.is_lost else ''}"
+    )
+
+
 @verb("kernels")
 @click.option("--board", required=True, help="Core: qemu_mps3_an547, qemu_mps2_an386, host_x86_64...")
 @click.option("--kernel", default="", help="Only this kernel.")
-@click.option("--compiler", default="", help="gcc (of the board) by default; zig.")
+@click.option("--compiler", type=click.Choice(COMPILERS),
+              help="Default: gcc (the board's), or zig where that is missing; clang on hosts only.")  # fmt: skip
 @click.option("--baseline", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="CSV of an earlier run: print the difference, fail where a kernel loses more than 3 %.")  # fmt: skip
+              help="CSV of an earlier run: what changed; fails where one loses more than 3 % or is gone.")  # fmt: skip
 @click.option("--cmsis-nn", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="A checkout of CMSIS-NN: count its matrix-vector products too, on the same core.")  # fmt: skip
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the counts as CSV.")
 def kernels(
-    board: str, kernel: str, compiler: str, baseline: Path | None, cmsis_nn: Path | None, save: Path | None
+    board: str, kernel: str, compiler: str | None, baseline: Path | None, cmsis_nn: Path | None, save: Path | None
 ) -> Result:
     """Count the instructions (hosts: nanoseconds) of every kernel."""
-    counts = measure_kernels(board, compiler, kernel)
+    check_reports(save)
+    before = read_baseline(baseline, find_target(board), kernel) if baseline else []
+    counts = measure_kernels(board, compiler or "", kernel)
     if save:
         write_counts(counts, save)
     data = {"board": board, "kernels": [dataclasses.asdict(count) for count in counts]}
@@ -57,24 +62,19 @@ def kernels(
     head = f"{'kernel':24} {'rows':>6}{'cols':>6}{'batch':>7}{unit:>10}{'per MAC':>9}{'code':>8}{'stack':>7}"
     lines = [head, *map(_row, counts)]
     if cmsis_nn:
-        theirs = measure_cmsis_nn(board, cmsis_nn, compiler)
+        theirs = measure_cmsis_nn(board, cmsis_nn, compiler or "")
         data["cmsis_nn"] = [dataclasses.asdict(count) for count in theirs]
         lines += ["", *map(_row, theirs)]
-    lost = 0
+    compared = compare_counts(before, counts)
     if baseline:
-        changes = compare_counts(read_counts(baseline), counts)
-        lost = sum(change.ratio > 1 + ALLOWED_LOSS for change in changes)
         data["baseline"] = [
             {"kernel": c.after.kernel, "rows": c.after.rows, "columns": c.after.columns, "batch": c.after.batch,
              "before": c.before.cost, "after": c.after.cost, "ratio": round(c.ratio, 4)}
-            for c in changes
+            for c in compared.changes
         ]  # fmt: skip
-        lines += [""] + [
-            f"{c.after.kernel:24} {c.after.rows:6}{c.after.columns:6}{c.before.cost:10} -> {c.after.cost}"
-            f"  {100 * (c.ratio - 1):+.1f} %{'  LOST' if c.ratio > 1 + ALLOWED_LOSS else ''}"
-            for c in changes
-        ]
-    return Result(data, "\n".join(lines), exit_code=1 if lost else 0)
+        data["missing"] = [dataclasses.asdict(count) for count in compared.missing]
+        lines += ["", *map(_change, compared.changes), *(f"{c.label}  NOT MEASURED" for c in compared.missing)]
+    return Result(data, "\n".join(lines), exit_code=1 if compared.failure else 0, failure=compared.failure)
 
 
 @verb("model")
