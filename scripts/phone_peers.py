@@ -46,7 +46,11 @@ def main() -> None:
     versions: dict[str, str] = {}
     for _ in range(a.rounds):
         rounds.append(measure_round(build, request, peers, versions))
-    print(json.dumps({"versions": versions, "rounds": rounds}) if a.json else render(rounds, versions, request))
+    ratios = compare(rounds)
+    if a.json:
+        print(json.dumps({"versions": versions, "time_over_ours": ratios, "rounds_ns": rounds}))
+    else:
+        print(render(ratios, len(rounds), versions, request))
 
 
 def measure_round(
@@ -79,8 +83,8 @@ def measure_round(
 def measure_ours(build: BuildFolder, request: Request) -> dict[str, float]:
     """Nanoseconds of a token of our program."""
     speed = measure_builds([build], request).builds[0]
-    return {"prefill": speed.prefill_fastest_ns} | {
-        f"decode at {decode.context}": decode.fastest_ns for decode in speed.decode
+    return {"prefill": speed.prefill.fastest_ns} | {
+        f"decode at {decode.context}": decode.speed.fastest_ns for decode in speed.decode
     }
 
 
@@ -93,31 +97,36 @@ def measure_our_moe(build: BuildFolder, request: Request) -> dict[str, float]:
     return {"MoE prefill": moe.prefill, "MoE decode": moe.decode}
 
 
-def render(rounds: Sequence[dict[str, dict[str, float]]], versions: dict[str, str], request: Request) -> str:
-    """A table: how many times our time each peer takes, of the fastest rounds; medians in brackets."""
-    what = list(dict.fromkeys(key for names in rounds[0].values() for key in names))
-    width = max(map(len, rounds[0])) + 2
+def compare(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, tuple[float, float]]]:
+    """By whom and what: how many times our time, of the fastest rounds and of the medians."""
+
+    def times(name: str, what: str) -> list[float]:
+        return [names[name][what] for names in rounds]
+
+    ratios: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, measured in rounds[0].items():
+        ratios[name] = {}
+        for what in measured:
+            theirs, ours = times(name, what), times("ours", what)
+            middle = statistics.median(theirs) / statistics.median(ours)
+            ratios[name][what] = min(theirs) / min(ours), middle
+    return ratios
+
+
+def render(
+    ratios: dict[str, dict[str, tuple[float, float]]], rounds: int, versions: dict[str, str], request: Request
+) -> str:
+    """A table, medians in brackets."""
+    what = list(ratios["ours"])
+    width = max(map(len, ratios)) + 2
     lines = [
-        f"{request.threads} threads, {len(rounds)} rounds in turn, prefill of {request.prefill}: time over ours",
+        f"{request.threads} threads, {rounds} rounds in turn, prefill of {request.prefill}: time over ours",
         " " * width + "".join(f"{key:>18}" for key in what),
     ]
-    for name in rounds[0]:
-        line = f"{name:<{width}}"
-        for key in what:
-            theirs, ours = _times(rounds, name, key), _times(rounds, "ours", key)
-            line += f"{_ratio(theirs, ours):>18}"
-        lines.append(line)
+    for name, row in ratios.items():
+        cells = [f"{row[key][0]:.2f} ({row[key][1]:.2f})" if key in row else "" for key in what]
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>18}" for cell in cells))
     return "\n".join(lines + [f"{name}: {version}" for name, version in versions.items()])
-
-
-def _times(rounds: Sequence[dict[str, dict[str, float]]], name: str, key: str) -> list[float]:
-    return [names[name][key] for names in rounds if key in names[name]]
-
-
-def _ratio(theirs: list[float], ours: list[float]) -> str:
-    if not theirs or not ours:
-        return ""
-    return f"{min(theirs) / min(ours):.2f} ({statistics.median(theirs) / statistics.median(ours):.2f})"
 
 
 def _run_peer(command: Sequence[object]) -> dict[str, Any]:

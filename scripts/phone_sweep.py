@@ -68,8 +68,7 @@ def render(point: Point) -> str:
     assert point.bench.request.limit_bytes is not None
     limit, ours, theirs = point.bench.request.limit_bytes >> 20, paged.decode[0], mapped.decode[0]
     rate = f"{100 * ours.hit_rate:.1f} %" if ours.hit_rate is not None else ""
-    decode = f"{ours.fastest_ns / theirs.fastest_ns:.3f}"
-    prefill = f"{paged.prefill_fastest_ns / mapped.prefill_fastest_ns:.3f}"
+    decode, prefill = f"{theirs.speed.ratio:.3f}", f"{mapped.prefill.ratio:.3f}"
     return f"{f'{point.percent} %':<8}{f'{limit} MiB':>10}{paged.slots:>8}{rate:>10}{'1':>8}{decode:>16}{prefill:>17}"
 
 

@@ -116,14 +116,17 @@ def test_bench_phone_measures_builds_in_turn(build: BuildFolder) -> None:
     assert bench.stream_bytes_per_s > 1e8
     for speed in bench.builds:
         assert (speed.expert_mode, speed.slots) == ("paged", 5)
-        assert 0 < speed.prefill_fastest_ns <= speed.prefill_median_ns
+        assert 0 < speed.prefill.fastest_ns <= speed.prefill.median_ns
         for context, decode in zip(request.contexts, speed.decode, strict=True):
             assert decode.token_bytes == count_token_bytes(WIDE, "int4", context).total
             assert decode.bandwidth_ratio == pytest.approx(
-                decode.token_bytes * 1e9 / decode.fastest_ns / bench.stream_bytes_per_s
+                decode.token_bytes * 1e9 / decode.speed.fastest_ns / bench.stream_bytes_per_s
             )
             assert decode.hit_rate is not None
             assert 0 <= decode.hit_rate < 1
+    first, second = (speed.decode[1].speed for speed in bench.builds)
+    assert (first.ratio, first.median_ratio) == (1, 1)
+    assert second.ratio == pytest.approx(first.fastest_ns / second.fastest_ns)
     assert "paged, 5 slots" in render(bench)
     with pytest.raises(UsageError, match="a context of 48"):
         measure_builds([build], Request())

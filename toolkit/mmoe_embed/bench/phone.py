@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from mmoe_embed.bench.memory_limit import drop_from_cache, limit_memory
 from mmoe_embed.board import Board, load_board
@@ -52,12 +51,25 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class DecodeSpeed:
-    """Decoded tokens at one context: nanoseconds of a token, of the fastest round and of the middle one."""
+class Speed:
+    """Tokens a second over the first build's, by the fastest rounds and by the middle ones; the first build is 1.
 
-    context: int
+    Attributes:
+        fastest_ns, median_ns: of a token; of this run only, another run has its own.
+    """
+
+    ratio: float
+    median_ratio: float
     fastest_ns: float
     median_ns: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeSpeed:
+    """Decoded tokens at one context."""
+
+    context: int
+    speed: Speed
     token_bytes: int
     bandwidth_ratio: float  # the fastest round's bytes a second over the stream's
     hit_rate: float | None  # of experts, over all rounds; None where none are paged
@@ -65,14 +77,13 @@ class DecodeSpeed:
 
 @dataclasses.dataclass(frozen=True)
 class BuildSpeed:
-    """One build, in nanoseconds of a token."""
+    """One build."""
 
     build: str
     model: str
     expert_mode: str
     slots: int
-    prefill_fastest_ns: float
-    prefill_median_ns: float
+    prefill: Speed
     decode: tuple[DecodeSpeed, ...]
 
 
@@ -131,13 +142,14 @@ def measure_builds(builds: Sequence[BuildFolder], request: Request) -> PhoneBenc
     speeds = []
     for number, build in enumerate(builds):
         decode = tuple(
-            _describe(context, decodes[number][at], moved[number][at], stream, hits[number][at])
+            _describe(
+                context, _compare(decodes[number][at], decodes[0][at]), moved[number][at], stream, hits[number][at]
+            )
             for at, context in enumerate(request.contexts)
         )
-        plan, prefill = build.plan, prefills[number]
-        mode, slots = str(plan["expert_mode"]), int(plan["slots"])
-        middle = statistics.median(prefill)
-        speeds.append(BuildSpeed(build.path.name, build.model_id[:16], mode, slots, min(prefill), middle, decode))
+        mode, slots = str(build.plan["expert_mode"]), int(build.plan["slots"])
+        prefill = _compare(prefills[number], prefills[0])
+        speeds.append(BuildSpeed(build.path.name, build.model_id[:16], mode, slots, prefill, decode))
     return PhoneBench(stream, request, tuple(speeds))
 
 
@@ -229,16 +241,20 @@ def _measure(
         position = context + request.decoded
 
 
-def _describe(context: int, rounds: list[float], moved: TokenBytes, stream: float, hits: list[int]) -> DecodeSpeed:
-    fastest, asked = min(rounds), sum(hits)
-    ratio = moved.total * 1e9 / fastest / stream
-    rate = hits[0] / asked if asked else None
-    return DecodeSpeed(context, fastest, float(np.median(rounds)), moved.total, ratio, rate)
+def _compare(rounds: list[float], first: list[float]) -> Speed:
+    fastest, median = min(rounds), statistics.median(rounds)
+    return Speed(min(first) / fastest, statistics.median(first) / median, fastest, median)
+
+
+def _describe(context: int, speed: Speed, moved: TokenBytes, stream: float, hits: list[int]) -> DecodeSpeed:
+    asked = sum(hits)
+    ratio = moved.total * 1e9 / speed.fastest_ns / stream
+    return DecodeSpeed(context, speed, moved.total, ratio, hits[0] / asked if asked else None)
 
 
 def render(bench: PhoneBench) -> str:
     """A table for a person; the first build is 1."""
-    request, first = bench.request, bench.builds[0]
+    request = bench.request
     limit = "no limit of memory" if request.limit_bytes is None else f"{request.limit_bytes} B of memory each"
     lines = [
         f"{request.threads} threads, {request.rounds} rounds in turn, {limit}; ratios are of the fastest rounds, "
@@ -248,12 +264,10 @@ def render(bench: PhoneBench) -> str:
     ]
     for build in bench.builds:
         experts = build.expert_mode + (f", {build.slots} slots" if build.slots else "")
-        pair = first.prefill_fastest_ns / build.prefill_fastest_ns, first.prefill_median_ns / build.prefill_median_ns
-        line = f"{build.build:<16}{experts:<20}{_pair(*pair):>18}"
-        for ours, theirs in zip(first.decode, build.decode, strict=True):
-            speed = _pair(ours.fastest_ns / theirs.fastest_ns, ours.median_ns / theirs.median_ns)
-            rate = "" if theirs.hit_rate is None else f"{100 * theirs.hit_rate:.1f} %"
-            line += f"{speed:>20}{100 * theirs.bandwidth_ratio:>9.1f} %{rate:>8}"
+        line = f"{build.build:<16}{experts:<20}{_pair(build.prefill):>18}"
+        for decode in build.decode:
+            rate = "" if decode.hit_rate is None else f"{100 * decode.hit_rate:.1f} %"
+            line += f"{_pair(decode.speed):>20}{100 * decode.bandwidth_ratio:>9.1f} %{rate:>8}"
         lines.append(line)
     lines.append(
         "bandwidth: bytes that a decoded token touches over its time, of what the stream program reads a second"
@@ -261,5 +275,5 @@ def render(bench: PhoneBench) -> str:
     return "\n".join(lines)
 
 
-def _pair(fastest: float, median: float) -> str:
-    return f"{fastest:.2f} ({median:.2f})"
+def _pair(speed: Speed) -> str:
+    return f"{speed.ratio:.2f} ({speed.median_ratio:.2f})"
