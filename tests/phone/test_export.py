@@ -1,6 +1,7 @@
 """A program of `mmoe-embed export`, run by ExecuTorch, has the golden's bits."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -87,6 +88,13 @@ def test_a_missing_program_is_named(tmp_path, operators):
         Session(tmp_path / "absent.pte", operators)
 
 
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff\xfe" * 500, bytes(4) + b"TFL3" + bytes(99)])
+def test_a_file_that_is_no_program_is_named(tmp_path, operators, content):
+    (tmp_path / "junk.pte").write_bytes(content)
+    with pytest.raises(ToolkitError, match="no ExecuTorch program"):
+        Session(tmp_path / "junk.pte", operators)
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, operators):
     folder = tmp_path_factory.mktemp("exported")
@@ -110,6 +118,18 @@ def test_run_answers_as_the_golden_does(exported):
     assert answer["answer"] == golden.generate("call mum")
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "generation_config.json"])
+@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"\xff", "utf-8"), (b"{", "not a ")])
+@pytest.mark.usefixtures("_built")
+def test_a_damaged_file_beside_the_program_is_named(exported, tmp_path, name, content, message):
+    folder = shutil.copytree(exported, tmp_path / "copy")
+    (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    result = CliRunner().invoke(group, ["run", str(folder / "model.pte"), "call mum"])
+    assert isinstance(result.exception, ToolkitError)
+    assert message in str(result.exception)
+    assert result.exception.at == str(folder / name)
+
+
 @pytest.mark.usefixtures("_built")
 def test_validate_compares_every_logit_of_the_program(exported, tmp_path):
     arguments = ["validate", str(exported / "model.pte"), "--runtime", "executorch", "--json"]
@@ -122,7 +142,8 @@ def test_validate_compares_every_logit_of_the_program(exported, tmp_path):
     other = write_checkpoint(tmp_path / "other", small_config(), seed=6)
     refused = CliRunner().invoke(group, [*arguments, "--checkpoint", str(other)])
     assert "gives in no scheme" in str(refused.exception)
-    assert "--checkpoint FOLDER" in str(CliRunner().invoke(group, arguments).exception.try_)
+    for incomplete in (arguments, ["validate", str(exported / "model.pte")]):
+        assert "--checkpoint FOLDER" in str(CliRunner().invoke(group, incomplete).exception.try_)
 
 
 @pytest.mark.parametrize(("method", "count"), [("step", "equal_logits"), ("prefill", "equal_passes")])

@@ -176,9 +176,18 @@ def parse_config(text: str | bytes, at: str) -> ModelConfig:
     return config
 
 
+def decode_generation(text: str | bytes, at: str) -> GenerationConfig:
+    """Read a generation_config.json whose model was checked with it before.
+
+    Raises:
+        ToolkitError: not JSON, a key is unknown, missing or of the wrong type.
+    """
+    return _parse(text, GenerationConfig, at)
+
+
 def parse_generation(text: str | bytes, config: ModelConfig, at: str) -> GenerationConfig:
     """Read and check a generation_config.json against the model it is for."""
-    generation = _parse(text, GenerationConfig, at)
+    generation = decode_generation(text, at)
     for name in ("prefix_tokens", "suffix_tokens"):
         for token in getattr(generation, name):
             if not 0 <= token < config.vocab_size:

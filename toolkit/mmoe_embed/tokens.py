@@ -14,19 +14,22 @@ class Tokens:
 
     Args:
         text: tokenizer.json.
+        at: where it was read, for an error.
 
     Raises:
         ToolkitError: not a tokenizer of the kind SPEC.md 4 describes, or that of a classifier, which has none.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, at: str = "tokenizer.json") -> None:
         if not text:
             raise describe_no_text()
         try:
             self._tokenizer = Tokenizer.from_str(text)
             self._tokenizer.encode_special_tokens = True  # text never becomes a special token (SPEC.md 4)
         except Exception as error:  # the library raises bare Exception
-            raise ToolkitError(f"tokenizer.json cannot be read: {error}", at="tokenizer.json") from None
+            raise ToolkitError(
+                f"not a tokenizer: {error}", at=at, try_="the tokenizer.json that the model came with"
+            ) from None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; no special tokens are added."""

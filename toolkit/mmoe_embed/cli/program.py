@@ -5,14 +5,13 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from platformdirs import user_cache_path
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli.output import Result, wants_json
-from mmoe_embed.config import GenerationConfig, read_bytes
-from mmoe_embed.errors import MismatchError, UsageError
+from mmoe_embed.config import decode_generation
+from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
 from mmoe_embed.executorch.library import build_operators, installed_package
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Floats, Golden, stream_tokens
@@ -40,9 +39,8 @@ def run_program(file: Path, requests: Iterable[tuple[int, str]], sampling: Sampl
         sampling: None is greedy.
     """
     session = open_program(file)
-    tokens = Tokens(read_bytes(file.parent / "tokenizer.json").decode())
-    text = read_bytes(file.parent / "generation_config.json")
-    generation = msgspec.json.decode(text, type=GenerationConfig)
+    tokens = Tokens(*_read_beside(file, "tokenizer.json"))
+    generation = decode_generation(*_read_beside(file, "generation_config.json"))
     answers = []
     for _, request in requests:
         prompt = [*generation.prefix_tokens, *tokens.encode(request), *generation.suffix_tokens]
@@ -51,6 +49,17 @@ def run_program(file: Path, requests: Iterable[tuple[int, str]], sampling: Sampl
         if not wants_json():
             print(answer, flush=True)
     return Result({"answers": answers})
+
+
+def _read_beside(program: Path, name: str) -> tuple[str, str]:
+    """A text file that `export` wrote beside the program, and its path."""
+    file = program.parent / name
+    try:
+        return file.read_text("utf-8"), str(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolkitError(
+            f"{name} cannot be read beside the program: {error}", at=str(file), try_="mmoe-embed export writes it again"
+        ) from None
 
 
 def validate_program(

@@ -71,6 +71,8 @@ def command(
         choose = functools.partial(choose_prompts, requests=requests, steps=steps, seed=seed)
         of_program: Result = load_program_verbs().validate_program(build, checkpoint, choose, tolerance)
         return of_program
+    if build.suffix == ".pte":
+        raise UsageError("a .pte is run by ExecuTorch", at=str(build), try_="--runtime executorch --checkpoint FOLDER")
     if tolerance is not None:
         raise UsageError("--tolerance is for programs: a board's bits are compared", try_="leave it out")
     folder = load_build(build)

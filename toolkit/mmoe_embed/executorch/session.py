@@ -68,6 +68,7 @@ class Session:
             raise ToolkitError(
                 "no such program", at=str(program), try_="mmoe-embed export CHECKPOINT --board B -o FILE"
             )
+        _check_kind(program)
         self._library = ctypes.CDLL(str(operators))
         self._file, experts = program, program.with_suffix(".ptd")
         with self._named_errors():
@@ -130,3 +131,16 @@ class Session:
             other = (f"ExecuTorch refuses the program, which may be damaged or cut short: {error}", _EXPORT)
             what, remedy = _FAILURES.get(status, other)
             raise ToolkitError(what, at=str(self._file), try_=remedy) from None
+
+
+def _check_kind(program: Path) -> None:
+    """ExecuTorch logs what it finds in place of its identifier, and its log ends the process where that is not text."""
+    try:
+        with program.open("rb") as file:
+            identifier = file.read(8)[4:]
+    except OSError as error:
+        raise ToolkitError(f"the program cannot be read: {error}", at=str(program)) from None
+    if identifier[:2] != b"ET":  # executorch/schema/program.fbs: file_identifier
+        raise ToolkitError(
+            "no ExecuTorch program", at=str(program), try_="mmoe-embed export CHECKPOINT --board B -o FILE.pte"
+        )
