@@ -184,7 +184,8 @@ mmoe_status mmoe_op_pool(mmoe_runtime *rt, const float *x, uint32_t n, float *me
 
 /* --- the runtime as a firmware calls it --------------------------------------------------------------------------------- */
 
-/* Checks the ABI and the expert image. *rt is set also on failure: it then answers what needs no model. */
+/* Checks the ABI, the expert image, and that the large buffers and a mapped image begin at multiples of 16 bytes (else
+ * MMOE_E_ARGUMENT). *rt is set also on failure: it then answers what needs no model. */
 mmoe_status mmoe_init(mmoe_runtime **rt);
 void mmoe_reset(mmoe_runtime *rt);              /* position 0 */
 /* Takes a token. The model runs when a chunk of them waits and another comes: MMOE_E_TOKEN and MMOE_E_CONTEXT are of this

@@ -66,6 +66,7 @@ static mmoe_status check_table(const mmoe_image_layout *at) {
 mmoe_status mmoe_image_open(const mmoe_model *model, const mmoe_memory *memory) {
     static _Alignas(16) uint8_t header[MMOE_HEADER_BYTES];
     uint32_t rest;
+    if (!mmoe_is_aligned(model->expert_image)) return MMOE_E_ARGUMENT;
     const uint32_t count = (uint32_t)model->layers * model->experts;
     image.model = model;
     image.table = model->expert_image ? NULL : memory->table;

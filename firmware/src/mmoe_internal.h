@@ -78,6 +78,9 @@ typedef struct {
 
 extern const mmoe_memory mmoe_the_memory;
 
+/* Whether kernels may read 16 bytes at once from here on (mmoe_kernels.h); NULL is aligned */
+static inline int mmoe_is_aligned(const void *p) { return (uintptr_t)p % 16 == 0; }
+
 /* --- timeline.c: what happened when --------------------------------------------------------------------------------------- */
 
 typedef enum {

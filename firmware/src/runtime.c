@@ -22,6 +22,7 @@ mmoe_status mmoe_init(mmoe_runtime **rt) {
     };
     *rt = &the_runtime;
     if (model->abi != MMOE_ABI) return MMOE_E_IMAGE;
+    if (!mmoe_is_aligned(memory->arena) || !mmoe_is_aligned(memory->kv) || !mmoe_is_aligned(memory->slots)) return MMOE_E_ARGUMENT;
     mmoe_paint_arena(&the_runtime);
     memset(memory->routes, 0, 2u * model->layers * model->top_k);
     mmoe_clear_statistics(&the_runtime);

@@ -138,7 +138,13 @@ def _compile_common(folder: Path, command: Sequence[str | Path], files: Sequence
     return sorted(objects.glob("*.o"))
 
 
-def build_host(gen: Path, output: Path, compiler: Sequence[str] = ("gcc",), flags: Sequence[str] = ("-O2",)) -> Path:
+def build_host(
+    gen: Path,
+    output: Path,
+    compiler: Sequence[str] = ("gcc",),
+    flags: Sequence[str] = ("-O2",),
+    memory: Path = FIRMWARE / "src/memory.c",
+) -> Path:
     """The host program of an emitted model."""
     files = sources("host", "host")
     command = [
@@ -152,7 +158,7 @@ def build_host(gen: Path, output: Path, compiler: Sequence[str] = ("gcc",), flag
         f"-I{KERNELS / 'reference'}",
     ]
     common = _compile_common(gen.parent / "objects", command, files)
-    run([*command, f"-I{gen}", FIRMWARE / "src/memory.c", *_emitted(gen), *common, "-o", output])
+    run([*command, f"-I{gen}", memory, *_emitted(gen), *common, "-o", output])
     return output
 
 

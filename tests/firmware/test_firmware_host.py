@@ -485,6 +485,21 @@ def test_model_of_another_abi_answers_what_needs_no_model(models: Models, tmp_pa
         assert len(client.layers()) == 2
 
 
+def test_large_buffers_begin_at_multiples_of_16(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    gen = models.emit(3)
+    shifted = Path(__file__).parent / "c" / "shifted_memory.c"
+    program = build_host(gen, gen / "shifted", memory=shifted)
+    with client_of(program) as client:
+        client.step(1)
+    for buffer, bytes_ in (("ARENA", 4), ("KV", 8), ("SLOTS", 12)):
+        with monkeypatch.context() as environment:
+            environment.setenv(buffer, str(bytes_))
+            with client_of(program) as client:
+                with pytest.raises(StatusError, match="MMOE_E_ARGUMENT"):
+                    client.step(1)
+                assert client.identify().layers == 2
+
+
 @pytest.mark.parametrize("slots", [0, 3, 12])
 def test_damaged_page_is_named_and_the_board_lives(models: Models, tmp_path: Path, slots: int) -> None:
     """One expert is damaged: tokens that need it fail by name, all others have the golden's bits."""

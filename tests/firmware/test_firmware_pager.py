@@ -14,7 +14,7 @@ from mmoe_embed.paging.scores import WaitCache
 
 pytestmark = pytest.mark.gcc
 
-OK, PAGE_CRC, PAGE_READ, PAGE_TIMEOUT, IMAGE = 0, -5, -6, -7, -8
+OK, ARGUMENT, PAGE_CRC, PAGE_READ, PAGE_TIMEOUT, IMAGE = 0, -1, -5, -6, -7, -8
 LRU, LFU, WAIT = 0, 1, 2
 LAYERS, EXPERTS, TOP_K, EXPERT_BYTES, ALIGNMENT = 2, 8, 2, 64, 128
 MODEL_ID = b"\x11" * 32
@@ -51,9 +51,9 @@ class Pager:
         self.c, self.at_once = ctypes.CDLL(str(library)), at_once
         self.c.fake_take.restype = ctypes.c_void_p
 
-    def open(self, slots: int, policy: int = LRU, image: bytes | None = None, mapped: bool = False) -> int:
+    def open(self, slots: int, policy: int = LRU, image: bytes | None = None, mapped: int = 0) -> int:
         data = bytes(make_image() if image is None else image)
-        return int(self.c.fake_open(data, len(data), LAYERS, EXPERTS, TOP_K, EXPERT_BYTES, slots, policy, int(mapped)))
+        return int(self.c.fake_open(data, len(data), LAYERS, EXPERTS, TOP_K, EXPERT_BYTES, slots, policy, mapped))
 
     def set(self, **switches: int) -> None:
         for name, value in switches.items():
@@ -463,6 +463,11 @@ WRONG_IMAGES = {
 @pytest.mark.parametrize("mapped", [False, True])
 def test_wrong_image_is_refused(pager: Pager, what: str, mapped: bool) -> None:
     assert pager.open(3, image=WRONG_IMAGES[what], mapped=mapped) == IMAGE
+
+
+@pytest.mark.parametrize("shift", range(17))
+def test_a_mapped_image_begins_at_a_multiple_of_16(pager: Pager, shift: int) -> None:
+    assert pager.open(3, mapped=1 + shift) == (ARGUMENT if shift % 16 else OK)
 
 
 # --- slots that outlive a reset ------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A program of `mmoe-embed export`, run by ExecuTorch, has the golden's bits."""
 
+import functools
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from random_model import OTHER_FAMILIES, small_config, write_checkpoint
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import group
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.executorch import export
 from mmoe_embed.executorch.export import dense_layers, export_program
 from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Golden
@@ -59,6 +61,16 @@ def test_logits_of_the_program_have_the_goldens_bits(tmp_path, operators, name, 
             assert np.array_equal(found.view(np.uint32), expected.view(np.uint32)), piece
     with pytest.raises(ToolkitError, match="context of 48 tokens is full"):
         session.step(0)
+
+
+def test_tensors_that_begin_off_multiples_of_16_are_refused(tmp_path, operators, monkeypatch):
+    checkpoint = load_checkpoint(write_checkpoint(tmp_path / "checkpoint", small_config(num_experts=7)))
+    model, file = quantize_checkpoint(checkpoint, "int8"), tmp_path / "model.pte"
+    packed = functools.partial(export.ExecutorchBackendConfig, constant_tensor_alignment=4)
+    monkeypatch.setattr(export, "ExecutorchBackendConfig", packed)
+    export_program(model, file, plan_program(model, chunk=1))
+    with pytest.raises(ToolkitError, match=r"multiples of 16 bytes \(MMOE_E_ARGUMENT\)"):
+        Session(file, operators).step(1)
 
 
 def test_the_verb_writes_program_tokenizer_and_generation(tmp_path, operators):

@@ -112,6 +112,7 @@ class PagedExperts final : public BackendInterface {
         const auto argument = [&](int i) -> const Tensor& { return arguments[b.argument[i]]->toTensor(); };
         const Tensor &x = argument(0), &n = argument(1);
         Tensor& out = arguments[arguments.size() - 1]->toTensor();
+        if (mmoe::check_aligned(argument(4)) != MMOE_OK) return mmoe::note_failure(MMOE_E_ARGUMENT);
         mmoe::MoeBlock block({x, n, argument(2), argument(3), argument(4), argument(5), argument(6), argument(7)},
                              {b.top_k, b.width, b.shared_width, b.bits, b.softmax != 0, b.as_scored != 0, b.scaling});
         block.moe.layer = static_cast<uint16_t>(b.layer);

@@ -34,6 +34,11 @@ inline mmoe_page_matrix lay_out(int64_t rows, int64_t columns, int64_t bits, siz
     return m;
 }
 
+/* What kernels read 16 bytes at a time begins at a multiple of 16, as in a program that was exported with the usual alignment. */
+inline mmoe_status check_aligned(const Tensor& t) {
+    return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 && t.numel() ? MMOE_E_ARGUMENT : MMOE_OK;
+}
+
 inline mmoe_matrix view(const mmoe_page_matrix& m, const Tensor& blob) {
     const uint8_t* data = blob.const_data_ptr<uint8_t>();
     return {m.rows, m.columns, m.bits, data + m.weights, m.bits == 4 ? data + m.group_scales : nullptr,

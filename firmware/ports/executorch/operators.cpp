@@ -16,6 +16,7 @@
 using executorch::aten::Tensor;
 using executorch::runtime::Error;
 using executorch::runtime::KernelRuntimeContext;
+using mmoe::check_aligned;
 using mmoe::lay_out;
 using mmoe::resize_rows;
 using mmoe::rows_of;
@@ -42,6 +43,7 @@ Tensor& embed_out(KernelRuntimeContext& context, const Tensor& tokens, const Ten
     std::array<executorch::aten::SizesType, 2> sizes{static_cast<executorch::aten::SizesType>(tokens.numel()),
                                                      static_cast<executorch::aten::SizesType>(columns)};
     if (!succeed(context, executorch::runtime::resize_tensor(out, {sizes.data(), 2}))) return out;
+    if (!succeed(context, check_aligned(blob))) return out;
     const mmoe_matrix m = view(lay_out(rows, columns, 8, 0, nullptr), blob);
     for (ssize_t i = 0; i < tokens.numel(); i++) {
         const int64_t id = tokens.const_data_ptr<int64_t>()[i];
@@ -63,7 +65,7 @@ Tensor& rmsnorm_out(KernelRuntimeContext& context, const Tensor& x, const Tensor
 Tensor& linear_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& blob, int64_t rows, int64_t columns,
                    int64_t bits, Tensor& out) {
     const size_t count = rows_of(x), vector = MMOE_VECTOR_BYTES(static_cast<size_t>(columns));
-    if (!succeed(context, resize_rows(x, rows, out))) return out;
+    if (!succeed(context, resize_rows(x, rows, out)) || !succeed(context, check_aligned(blob))) return out;
     uint8_t* scratch = take_scratch(context, MMOE_BATCH * vector + MMOE_MATMUL_SCRATCH_BYTES(static_cast<size_t>(columns)));
     if (!scratch) return out;
     const mmoe_matrix m = view(lay_out(rows, columns, bits, 0, nullptr), blob);
@@ -106,7 +108,7 @@ Tensor& attention_out(KernelRuntimeContext& context, const Tensor& qkv, const Te
     const int64_t p = position.const_data_ptr<int64_t>()[0], length = cosine.size(0), dim = 2 * cosine.size(1);
     const auto count = static_cast<int64_t>(rows_of(qkv));
     if (p < 0 || p > length - count) return succeed(context, MMOE_E_CONTEXT), out;
-    if (!succeed(context, resize_rows(qkv, heads * dim, out))) return out;
+    if (!succeed(context, resize_rows(qkv, heads * dim, out)) || !succeed(context, check_aligned(kv))) return out;
     mmoe_attention a{};
     a.heads = static_cast<uint16_t>(heads);
     a.kv_heads = static_cast<uint16_t>(kv_heads);
@@ -138,6 +140,7 @@ Tensor& moe_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& n,
                 bool as_scored, double scaling, Tensor& out) {
     const int64_t columns = n.size(n.dim() - 1);
     if (!succeed(context, resize_rows(x, columns, out))) return out;
+    if (!succeed(context, check_aligned(shared)) || !succeed(context, check_aligned(experts))) return out;
     std::memcpy(out.mutable_data_ptr<float>(), x.const_data_ptr<float>(), 4 * static_cast<size_t>(x.numel()));
 
     const mmoe::MoeBlock block({x, n, router, bias, shared, shared_gate, next_router, next_bias}, {top_k, width, shared_width, bits, softmax, as_scored, scaling});

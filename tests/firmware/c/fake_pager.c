@@ -7,7 +7,7 @@
 
 enum { MAX_EXPERTS = 64, MAX_PAGE = 256 };
 
-static uint8_t image[1 << 16], slots[MAX_EXPERTS * MAX_PAGE];
+static _Alignas(16) uint8_t image[(1 << 16) + 16], slots[MAX_EXPERTS * MAX_PAGE];
 static uint16_t expert_uses[MAX_EXPERTS];
 static mmoe_slot slot[MAX_EXPERTS];
 static uint16_t expert_slot[MAX_EXPERTS];
@@ -74,7 +74,7 @@ uint32_t mmoe_port_read_progress(void) {
 uint64_t mmoe_port_ticks(void) { return now += 10; }
 uint32_t mmoe_port_tick_hz(void) { return 1000; }
 
-/* The image is `length` bytes; mapped 0: only the port reads it. */
+/* The image is `length` bytes; mapped 0: only the port reads it, else it lies mapped - 1 bytes behind a multiple of 16. */
 int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_t experts, uint16_t top_k,
                   uint32_t expert_bytes, uint16_t slot_count, uint16_t policy, int mapped) {
     memset(reads, 0, sizeof reads);
@@ -82,7 +82,7 @@ int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_
     memset(&model, 0, sizeof model);
     memset(image, 0xFF, sizeof image);
     memset(slots, 0, sizeof slots);
-    memcpy(image, data, length);
+    memcpy(image + (mapped ? mapped - 1 : 0), data, length);
     fake_start_status = fake_done_status = fake_polls = fake_stuck = fake_short = fake_progress = fake_starts = fake_overlaps = 0;
     model.layers = layers;
     model.experts = experts;
@@ -90,7 +90,7 @@ int32_t fake_open(const uint8_t *data, uint32_t length, uint16_t layers, uint16_
     model.expert_bytes = expert_bytes;
     model.slots = slot_count;
     model.policy = policy;
-    model.expert_image = mapped ? image : NULL;
+    model.expert_image = mapped ? image + mapped - 1 : NULL;
     memset(model.model_id, 0x11, sizeof model.model_id);
     memset(layer_statistics, 0, sizeof layer_statistics);
     statistics = (mmoe_statistics){.layer = layer_statistics};

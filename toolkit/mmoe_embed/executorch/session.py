@@ -21,7 +21,11 @@ with warnings.catch_warnings():
 # mmoe_status.h; what an operator or the backend of paged experts can give, and what to try
 _EXPORT = "export the program again"
 _FAILURES = {
-    -1: ("the paging plan in the program is damaged, or there is no memory for its slots (MMOE_E_ARGUMENT)", _EXPORT),
+    -1: (
+        "the paging plan in the program is damaged, there is no memory for its slots, "
+        "or its tensors do not begin at multiples of 16 bytes (MMOE_E_ARGUMENT)",
+        _EXPORT,
+    ),
     -3: ("the token is not in the vocabulary (MMOE_E_TOKEN)", "tokens of the tokenizer.json beside the program"),
     -4: ("an activation is too large or NaN (MMOE_E_NUMERIC)", "mmoe-embed validate, and the checkpoint's weights"),
     -5: ("an expert's page does not match its CRC-32 (MMOE_E_PAGE_CRC)", _EXPORT),
