@@ -21,24 +21,32 @@ static struct {
     mmoe_image_layout layout;
 #endif
     uint64_t timeout_ticks;
+    uint8_t late; /* 1: a read of ours timed out and has no answer yet, which must not be taken for another's */
 } image;
 
 static uint32_t read_u16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
 static uint32_t read_u32(const uint8_t *p) { return read_u16(p) | read_u16(p + 2) << 16; }
+
+int mmoe_image_is_late(void) {
+    if (image.late && mmoe_port_read_done()) image.late = 0;
+    return image.late;
+}
 
 mmoe_status mmoe_image_read(void *to, uint32_t offset, uint32_t length) {
     if (image.model->expert_image) {
         memcpy(to, image.model->expert_image + offset, length);
         return MMOE_OK;
     }
-    const mmoe_status status = mmoe_port_read_start(to, offset, length);
+    const mmoe_status status = mmoe_image_is_late() ? MMOE_E_PAGE_TIMEOUT : mmoe_port_read_start(to, offset, length);
     if (status != MMOE_OK) return status;
     const uint64_t start = mmoe_port_ticks();
     for (;;) {
         const int done = mmoe_port_read_done();
         if (done) return done > 0 ? MMOE_OK : (mmoe_status)done;
-        if (mmoe_port_ticks() - start > image.timeout_ticks) return MMOE_E_PAGE_TIMEOUT;
+        if (mmoe_port_ticks() - start > image.timeout_ticks) break;
     }
+    image.late = 1;
+    return MMOE_E_PAGE_TIMEOUT;
 }
 
 mmoe_status mmoe_image_read_entry(const mmoe_image_layout *at, uint32_t table, uint32_t expert, mmoe_page_entry *entry) {

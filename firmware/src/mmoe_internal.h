@@ -134,6 +134,8 @@ mmoe_page_entry mmoe_image_entry(uint32_t expert);
 const mmoe_image_layout *mmoe_image_parts(void); /* in builds with MMOE_UPDATES */
 /* Copies a small part of the image; the driver must be idle. to: 16-byte aligned, and the driver's after a time-out */
 mmoe_status mmoe_image_read(void *to, uint32_t offset, uint32_t length);
+/* 1: the driver still has such a part, although the time for it is over: no read may start. */
+int mmoe_image_is_late(void);
 /* An expert's entry in the table at offset `table`; MMOE_E_IMAGE when it names no page of an image that is so. */
 mmoe_status mmoe_image_read_entry(const mmoe_image_layout *at, uint32_t table, uint32_t expert, mmoe_page_entry *entry);
 /* How long a read may take, in ticks */

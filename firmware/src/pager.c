@@ -164,7 +164,9 @@ static int start_read(uint32_t s, uint16_t expert, uint32_t used, int needed) {
     slot->whole = slot->expert; /* no more, from before the driver writes */
     const uint64_t start = mmoe_port_ticks();
     MMOE_NOTE_AT(start, MMOE_EVENT_READ, expert);
-    const mmoe_status status = mmoe_port_read_start(slot_page(s), mmoe_image_entry(expert).offset, pager.model->expert_bytes);
+    const mmoe_status status =
+        mmoe_image_is_late() ? MMOE_E_PAGE_TIMEOUT
+                             : mmoe_port_read_start(slot_page(s), mmoe_image_entry(expert).offset, pager.model->expert_bytes);
     pager.layer->stall_ticks += mmoe_port_ticks() - start; /* a driver that blocks does all its work here */
     if (status != MMOE_OK) {
         note_failure(needed, status);

@@ -315,6 +315,23 @@ def test_stuck_driver_times_out_and_its_slot_is_left_alone(pager: Pager) -> None
     assert pager.get("overlaps") == 0
 
 
+def test_late_answer_is_taken_for_no_other_read(pager: Pager) -> None:
+    """A read of the table times out: until the driver has answered it, no other one starts."""
+    assert pager.open(3) == OK
+    entry = ctypes.create_string_buffer(64)
+    starts = pager.get("starts")
+    pager.set(stuck=1)
+    for _ in range(2):
+        assert pager.c.mmoe_image_read(entry, 0, 64) == PAGE_TIMEOUT
+    pager.want([0, 1])
+    assert pager.take(0) == (PAGE_TIMEOUT, b"")
+    assert pager.get("starts") == starts + 1
+    pager.set(stuck=0)
+    pager.c.mmoe_pager_begin_pass()
+    pager.run_layer([0, 1])
+    assert entry.raw == bytes(make_image()[:64])
+
+
 def test_read_of_a_lost_pass_fails_alone(pager: Pager) -> None:
     assert pager.open(4) == OK
     pager.set(polls=3)
