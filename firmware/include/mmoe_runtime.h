@@ -39,18 +39,27 @@ typedef struct mmoe_moe {
 #define MMOE_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MMOE_MIN(a, b) ((a) < (b) ? (a) : (b))
 
-/* Scratch of mmoe_op_linear with a chunk of tokens */
-#define MMOE_LINEAR_SCRATCH_BYTES(chunk, columns) ((chunk) > 1 ? MMOE_MATMUL_SCRATCH_BYTES(columns) : 0)
+/* Scratch of mmoe_op_linear with a chunk of tokens: two pointers for each */
+#define MMOE_LINEAR_SCRATCH_BYTES(chunk, columns)                                     \
+    ((chunk) > 1 ? MMOE_MATMUL_SCRATCH_BYTES(columns, MMOE_MIN(chunk, MMOE_BATCH)) +  \
+                       16 * MMOE_MIN(chunk, MMOE_BATCH)                               \
+                 : 0)
+
+/* Tokens of a chunk that go through an FFN together: so many that what they need for it is small beside the chunk's own buffers */
+#define MMOE_MOE_BATCH(chunk) MMOE_MIN(chunk, MMOE_MIN(MMOE_MAX((chunk) / 4, MMOE_AT_ONCE), 16))
 
 /* Scratch of mmoe_op_moe: the router's scores; what a batch of tokens goes through an FFN with (gate/up products, their
- * quantized form); outputs, one for each expert of a token or each token of a batch; for a chunk, who chose which expert. */
+ * quantized form); outputs, one for each expert of a token or each token of a batch; for a chunk, who chose which expert, and
+ * four pointers for each token of a batch. */
 #define MMOE_MOE_SCRATCH_BYTES(chunk, hidden, experts, top_k, expert_width, shared_width)                               \
     (MMOE_PAD(8 * (experts), 16) +                                                                                      \
-     MMOE_MIN(chunk, MMOE_BATCH) * (MMOE_PAD(8 * MMOE_MAX(expert_width, shared_width), 16) +                            \
-                                    MMOE_VECTOR_BYTES(MMOE_MAX(expert_width, shared_width))) +                          \
-     MMOE_MAX(top_k, MMOE_MIN(chunk, MMOE_BATCH)) * MMOE_PAD(4 * (hidden), 16) +                                        \
-     ((chunk) > 1 ? MMOE_PAD((chunk) * (5 * (top_k) + 1), 16) : 0) +                                                    \
-     MMOE_LINEAR_SCRATCH_BYTES(chunk, MMOE_MAX(hidden, MMOE_MAX(expert_width, shared_width))))
+     MMOE_MOE_BATCH(chunk) * (MMOE_PAD(8 * MMOE_MAX(expert_width, shared_width), 16) +                                  \
+                              MMOE_VECTOR_BYTES(MMOE_MAX(expert_width, shared_width))) +                                \
+     MMOE_MAX(top_k, MMOE_MOE_BATCH(chunk)) * MMOE_PAD(4 * (hidden), 16) +                                              \
+     ((chunk) > 1 ? MMOE_PAD(9 * (chunk) * (top_k) + 4 * ((experts) + 1), 16) + 32 * MMOE_MOE_BATCH(chunk) +            \
+                        MMOE_MATMUL_SCRATCH_BYTES(MMOE_MAX(hidden, MMOE_MAX(expert_width, shared_width)),               \
+                                                  MMOE_MOE_BATCH(chunk))                                                \
+                  : 0))
 
 typedef struct mmoe_runtime mmoe_runtime;
 

@@ -30,14 +30,16 @@ mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_ve
         mmoe_matvec(w, x, y);
         return MMOE_OK;
     }
+    const mmoe_vector **const in = scratch; /* room for each token of a batch, in 8 bytes; then of their outputs */
+    float **const out = (float **)(void *)((uint8_t *)scratch + 8 * MMOE_MIN(rt->model->chunk, MMOE_BATCH));
+    void *const matmul = (uint8_t *)scratch + 16 * MMOE_MIN(rt->model->chunk, MMOE_BATCH);
     for (uint32_t row = 0, count; row < rt->rows; row += count) {
-        const mmoe_vector *in[MMOE_BATCH];
-        float *out[MMOE_BATCH];
-        for (count = 0; count < MMOE_BATCH && row + count < rt->rows; count++) {
-            in[count] = mmoe_const_vector_row(x, w->columns, row + count);
-            out[count] = y + (row + count) * w->rows;
+        count = mmoe_next_batch(rt->rows - row, MMOE_BATCH);
+        for (uint32_t i = 0; i < count; i++) {
+            in[i] = mmoe_const_vector_row(x, w->columns, row + i);
+            out[i] = y + (row + i) * w->rows;
         }
-        mmoe_matmul(w, in, out, count, scratch);
+        mmoe_matmul(w, in, out, count, matmul);
     }
     return MMOE_OK;
 }

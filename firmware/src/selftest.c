@@ -39,7 +39,7 @@ static uint32_t multiply_two(const mmoe_matrix *w, uint8_t *scratch) {
     enum { VECTOR = MMOE_VECTOR_BYTES(WIDTH) };
     float *y = (float *)(void *)scratch, *backwards = y + 2 * ROWS_S4;
     uint8_t *vectors = (uint8_t *)(backwards + WIDTH), *work = vectors + 2 * VECTOR;
-    _Static_assert(4 * (2 * ROWS_S4 + WIDTH) + 2 * VECTOR + MMOE_MATMUL_SCRATCH_BYTES(WIDTH) <= MMOE_SELFTEST_BYTES, "scratch");
+    _Static_assert(4 * (2 * ROWS_S4 + WIDTH) + 2 * VECTOR + MMOE_MATMUL_SCRATCH_BYTES(WIDTH, 2) <= MMOE_SELFTEST_BYTES, "scratch");
     mmoe_vector *x[2] = {(mmoe_vector *)(void *)vectors, (mmoe_vector *)(void *)(vectors + VECTOR)};
     for (uint32_t i = 0; i < WIDTH; i++) backwards[i] = test_floats[WIDTH - 1 - i];
     if (mmoe_quantize_s8(test_floats, WIDTH, x[0]) != MMOE_OK || mmoe_quantize_s8(backwards, WIDTH, x[1]) != MMOE_OK) return 0;

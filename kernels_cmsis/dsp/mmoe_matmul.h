@@ -173,5 +173,51 @@ static inline void mmoe_multiply(const mmoe_matrix *w, const mmoe_vector *const 
     }
 }
 
+/* --- many vectors: a tile's weights become words as a vector's elements are, once, and meet one vector after the other --------- */
+
+/* A vector; where the words of the next one are, NULL in the last one */
+typedef struct {
+    const void *next; /* 0 */
+    float *y;         /* 4: moves on */
+    float scale;      /* 8 */
+} mmoe_item;
+
+/* Four rows times the items' vectors, the first of which lies at `input`. weights: int16 (columns / 2, 4 rows, 2) */
+typedef struct {
+    const uint32_t *weights; /* 0 */
+    uint32_t columns;        /* 4: a multiple of 16 */
+    const void *input;       /* 8 */
+    mmoe_item *items;        /* 12 */
+    const float *row_scales; /* 16 */
+} mmoe_wide_tile;
+
+void mmoe_multiply_wide(const mmoe_wide_tile *tile); /* in mmoe_matmul_s8.c */
+
+/* How a tile of packed weights, tile_bytes long, becomes the weights of an mmoe_wide_tile */
+typedef void (*mmoe_widen)(const void *weights, uint32_t tile_bytes, uint32_t *to, const uint8_t *group_scales);
+
+static inline void mmoe_multiply_many(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count,
+                                      uint32_t bits, uint32_t columns, mmoe_widen widen, void *scratch) {
+    const uint32_t tile_bytes = columns * bits / 2, whole = w->rows & ~3u, rest = w->rows - whole;
+    const uint8_t *weights = w->weights, *group_scales = w->group_scales;
+    const uint32_t group_bytes = group_scales ? tile_bytes / 16 : 0;
+    mmoe_item *const items = (mmoe_item *)(void *)((uint8_t *)scratch + 8 * columns);
+    mmoe_wide_tile tile = {scratch, columns, x[0] + 1, items, w->row_scales};
+    for (uint32_t v = 0; v < count; v++) items[v] = (mmoe_item){v + 1 < count ? x[v + 1] + 1 : NULL, y[v], x[v]->scale};
+    for (uint32_t row = 0; row < whole; row += 4, weights += tile_bytes, group_scales += group_bytes, tile.row_scales += 4) {
+        widen(weights, tile_bytes, scratch, group_scales);
+        mmoe_multiply_wide(&tile);
+    }
+    if (rest == 0) return;
+    widen(weights, tile_bytes, scratch, group_scales);
+    for (uint32_t v = 0; v < count; v++) { /* one by one, because rows that are not the matrix's go nowhere */
+        float last[4];
+        items[0] = (mmoe_item){NULL, last, x[v]->scale};
+        tile.input = x[v] + 1;
+        mmoe_multiply_wide(&tile);
+        memcpy(y[v] + whole, last, rest * sizeof(float));
+    }
+}
+
 #endif
 #endif

@@ -48,10 +48,11 @@ mmoe_status mmoe_quantize_s8(const float *x, uint32_t n, mmoe_vector *vector);
 /* y (rows) = W x, SPEC.md 3.3. x: quantized with n = w->columns. */
 void mmoe_matvec(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 
-/* The same for count vectors, 1..MMOE_BATCH: y[i] (rows) = W x[i]. The weights are read once for all of them where that is
+/* The same for count vectors, 1..MMOE_BATCH: y[i] (rows) = W x[i]. The weights are read once for several of them where that is
  * faster. scratch: MMOE_MATMUL_SCRATCH_BYTES, 16-byte aligned; not used, and may be NULL, when count is 1. */
-#define MMOE_BATCH 4
-#define MMOE_MATMUL_SCRATCH_BYTES(columns) (2 * MMOE_BATCH * MMOE_PAD(columns, MMOE_GROUP))
+#define MMOE_BATCH 64
+#define MMOE_AT_ONCE 4 /* vectors, or heads, that registers hold the sums of */
+#define MMOE_MATMUL_SCRATCH_BYTES(columns, count) (2 * MMOE_AT_ONCE * MMOE_PAD(columns, MMOE_GROUP) + 16 * (count))
 void mmoe_matmul(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
 
 /* x (columns) = row `row` of an INT8 matrix, as float: SPEC.md 3.5 step 1. */
@@ -129,7 +130,7 @@ typedef struct {
  * position has room for a second one. */
 #define MMOE_KV_BYTES(kv_heads, context, head_dim) \
     MMOE_PAD((kv_heads) * (2 * MMOE_PAD(context, 16) * MMOE_PAD(head_dim, 16) + 8 * ((context) > 1 ? (context) : 2)), 16)
-#define MMOE_HEADS_AT_ONCE(group) ((group) < MMOE_BATCH ? (group) : MMOE_BATCH) /* of those that share keys and values */
+#define MMOE_HEADS_AT_ONCE(group) ((group) < MMOE_AT_ONCE ? (group) : MMOE_AT_ONCE) /* of those that share keys and values */
 #define MMOE_SCORES(context, head_dim) MMOE_PAD((context) > (head_dim) ? (context) : (head_dim), 4)
 #define MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, head_dim)                                 \
     (MMOE_HEADS_AT_ONCE((heads) / (kv_heads)) *                                                          \

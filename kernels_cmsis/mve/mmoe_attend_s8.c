@@ -280,7 +280,7 @@ static inline int is_safe(float factor) { return factor >= 0x1.0p-55f || factor 
 static void attend_pairs(const mmoe_heads *a, uint32_t count) {
     const uint32_t dim = a->head_dim, n = a->positions, row = MMOE_SCORES(a->context, dim), b_row = MMOE_PAD(a->context, 16u);
     const uint32_t query_bytes = MMOE_QUERY_BYTES(dim), blocks = MMOE_PAD(dim, 16u) / 16, tiles = (dim + 3) / 4;
-    float factors[MMOE_BATCH], *z = &a->z[0].f;
+    float factors[MMOE_AT_ONCE], *z = &a->z[0].f;
     const int8_t *query = a->queries;
     for (uint32_t h = 0; h < count; h += 2, query += 2 * query_bytes, z += 2 * row) {
         const pair_scores p = {a->keys, a->key_scales, {query, query + query_bytes}, {z, z + row}, z + n,

@@ -47,7 +47,7 @@ MMOE_I8MM static void sums_of_2(const mmoe_matrix *w, const int8_t *inputs, floa
     }
 }
 
-void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
+static void matmul_part(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
     if (!mmoe_neon_has(MMOE_NEON_I8MM)) {
         matmul_plain(w, x, y, count, scratch);
         return;
@@ -68,4 +68,8 @@ void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *co
     else
         sums_of_2(w, inputs, to);
     for (uint32_t i = 0; i < count; i++) mmoe_scale_sums((mmoe_word *)(void *)y[i], w->rows, x[i]->scale, w->row_scales);
+}
+
+void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
+    mmoe_matmul_in_parts(matmul_part, w, x, y, count, scratch);
 }

@@ -61,6 +61,18 @@ void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y);
 void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
 void mmoe_matmul_s4g32(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
 
+/* One of these by a function that takes 2..MMOE_AT_ONCE vectors */
+typedef void (*mmoe_matmul_part)(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch);
+static inline void mmoe_matmul_in_parts(mmoe_matmul_part part, const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y,
+                                        uint32_t count, void *scratch) {
+    for (; count > 1; x += MMOE_AT_ONCE, y += MMOE_AT_ONCE) {
+        const uint32_t some = count < MMOE_AT_ONCE ? count : MMOE_AT_ONCE;
+        part(w, x, y, some, scratch);
+        count -= some;
+    }
+    if (count) mmoe_matvec(w, x[0], y[0]);
+}
+
 /* Exact sums of products of packed rows, tiles of four (SPEC.md 5), with one input. */
 typedef struct {
     const void *weights;         /* of the first tile */
@@ -127,9 +139,9 @@ mmoe_status mmoe_query_s8(const mmoe_attention *a, float *x, uint32_t position, 
 typedef struct {
     const int8_t *keys, *values;
     const float *key_scales, *value_scales;       /* (positions) */
-    uint32_t positions, context, head_dim, count; /* count: of heads, 1..MMOE_BATCH */
+    uint32_t positions, context, head_dim, count; /* count: of heads, 1..MMOE_AT_ONCE */
     const int8_t *queries;                        /* (count, MMOE_QUERY_BYTES(head_dim)) */
-    float factors[MMOE_BATCH];                    /* s_q * w */
+    float factors[MMOE_AT_ONCE];                  /* s_q * w */
     mmoe_word *z;                                 /* scratch (count, MMOE_SCORES(context, head_dim)) */
     int16_t *b;                                   /* scratch (count, pad(context, 16)) */
     float *out;                                   /* (count, head_dim) */

@@ -17,7 +17,7 @@ MMOE_AVX2 MMOE_EACH_COUNT void sums_avx2(const mmoe_matrix *w, const mmoe_vector
     const uint8_t *p = w->weights, *scale = w->group_scales;
     const __m256i rows01 = mmoe_scale_bytes(0), rows23 = mmoe_scale_bytes(2);
     for (uint32_t row = 0; row < w->rows; row += 4) {
-        __m256i s01[MMOE_BATCH], s23[MMOE_BATCH];
+        __m256i s01[MMOE_AT_ONCE], s23[MMOE_AT_ONCE];
         for (uint32_t v = 0; v < count; v++) s01[v] = s23[v] = _mm256_setzero_si256();
         for (uint32_t group = 0; group < groups; group++, p += 64, scale += 4) {
             const mmoe_group_inputs *const in = inputs + group * count;
@@ -41,7 +41,7 @@ MMOE_VNNI MMOE_EACH_COUNT void sums_vnni(const mmoe_matrix *w, const mmoe_vector
             inputs[group * count + v] = mmoe_split_inputs_vnni(mmoe_vector_const_s8(x[v]) + MMOE_GROUP * group);
     const uint8_t *p = w->weights, *scale = w->group_scales;
     for (uint32_t row = 0; row < w->rows; row += 4) {
-        __m512i sums[MMOE_BATCH];
+        __m512i sums[MMOE_AT_ONCE];
         for (uint32_t v = 0; v < count; v++) sums[v] = _mm512_setzero_si512();
         for (uint32_t group = 0; group < groups; group++, p += 64, scale += 4) {
             const mmoe_four_rows rows = mmoe_split_rows_vnni(p);
@@ -63,7 +63,7 @@ MMOE_VNNI static void matmul_vnni(const mmoe_matrix *w, const mmoe_vector *const
     MMOE_CALL_COUNT(sums_vnni, count, w, x, y, scratch);
 }
 
-void mmoe_matmul_s4g32(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
+static void matmul_part(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
     if (mmoe_x86_has(MMOE_X86_VNNI)) {
         matmul_vnni(w, x, y, count, scratch);
     } else if (mmoe_x86_has(MMOE_X86_AVX2)) {
@@ -73,4 +73,8 @@ void mmoe_matmul_s4g32(const mmoe_matrix *w, const mmoe_vector *const *x, float 
         return;
     }
     for (uint32_t i = 0; i < count; i++) mmoe_scale_sums((mmoe_word *)(void *)y[i], w->rows, x[i]->scale, w->row_scales);
+}
+
+void mmoe_matmul_s4g32(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
+    mmoe_matmul_in_parts(matmul_part, w, x, y, count, scratch);
 }

@@ -9,7 +9,7 @@ static void matmul_plain(const mmoe_matrix *w, const mmoe_vector *const *x, floa
 /* Two rows of a tile at p, their sums of pairs of lanes. inputs: int16 (blocks, count, 16) */
 MMOE_AVX2 MMOE_EACH_COUNT void sums_of_rows(const int8_t *p, const int16_t *inputs, uint32_t blocks, __m256i *pairs,
                                             uint32_t count) {
-    __m256i a[MMOE_BATCH], b[MMOE_BATCH];
+    __m256i a[MMOE_AT_ONCE], b[MMOE_AT_ONCE];
     for (uint32_t v = 0; v < count; v++) a[v] = b[v] = _mm256_setzero_si256();
     for (uint32_t block = 0; block < blocks; block++, p += 64, inputs += 16 * count) {
         const __m256i row_a = _mm256_cvtepi8_epi16(mmoe_load16(p)), row_b = _mm256_cvtepi8_epi16(mmoe_load16(p + 16));
@@ -31,7 +31,7 @@ MMOE_AVX2 MMOE_EACH_COUNT void sums_avx2(const mmoe_matrix *w, const mmoe_vector
                                 _mm256_cvtepi8_epi16(mmoe_load16(mmoe_vector_const_s8(x[v]) + 16 * block)));
     const int8_t *p = w->weights;
     for (uint32_t row = 0; row < w->rows; row += 4, p += 64 * blocks) {
-        __m256i rows01[MMOE_BATCH], rows23[MMOE_BATCH];
+        __m256i rows01[MMOE_AT_ONCE], rows23[MMOE_AT_ONCE];
         sums_of_rows(p, inputs, blocks, rows01, count);
         sums_of_rows(p + 32, inputs, blocks, rows23, count);
         for (uint32_t v = 0; v < count; v++) {
@@ -45,8 +45,8 @@ MMOE_AVX2 MMOE_EACH_COUNT void sums_avx2(const mmoe_matrix *w, const mmoe_vector
 MMOE_VNNI MMOE_EACH_COUNT void sums_vnni(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count) {
     const uint32_t columns = MMOE_PAD(w->columns, 16u);
     const __m512i offset = _mm512_set1_epi8(-128);
-    const int8_t *p = w->weights, *in[MMOE_BATCH];
-    __m512i excess[MMOE_BATCH];
+    const int8_t *p = w->weights, *in[MMOE_AT_ONCE];
+    __m512i excess[MMOE_AT_ONCE];
     for (uint32_t v = 0; v < count; v++) {
         __m128i inputs = _mm_setzero_si128();
         in[v] = mmoe_vector_const_s8(x[v]);
@@ -54,7 +54,7 @@ MMOE_VNNI MMOE_EACH_COUNT void sums_vnni(const mmoe_matrix *w, const mmoe_vector
         excess[v] = _mm512_broadcast_i32x4(_mm_sub_epi32(_mm_setzero_si128(), inputs));
     }
     for (uint32_t row = 0; row < w->rows; row += 4) {
-        __m512i sums[MMOE_BATCH];
+        __m512i sums[MMOE_AT_ONCE];
         for (uint32_t v = 0; v < count; v++) sums[v] = excess[v];
         for (uint32_t i = 0; i < columns; i += 16, p += 64) {
             const __m512i tile = _mm512_xor_si512(_mm512_loadu_si512(p), offset);
@@ -74,7 +74,7 @@ MMOE_VNNI static void matmul_vnni(const mmoe_matrix *w, const mmoe_vector *const
     MMOE_CALL_COUNT(sums_vnni, count, w, x, y);
 }
 
-void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
+static void matmul_part(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
     if (mmoe_x86_has(MMOE_X86_VNNI)) {
         matmul_vnni(w, x, y, count);
     } else if (mmoe_x86_has(MMOE_X86_AVX2)) {
@@ -84,4 +84,8 @@ void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *co
         return;
     }
     for (uint32_t i = 0; i < count; i++) mmoe_scale_sums((mmoe_word *)(void *)y[i], w->rows, x[i]->scale, w->row_scales);
+}
+
+void mmoe_matmul_s8(const mmoe_matrix *w, const mmoe_vector *const *x, float *const *y, uint32_t count, void *scratch) {
+    mmoe_matmul_in_parts(matmul_part, w, x, y, count, scratch);
 }

@@ -25,7 +25,8 @@ static inline uint32_t mmoe_x86_ask(void) {
     uint32_t a, b, c, d, found = 1u << 31, state = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
     if ((c & 1u << 1) && (c & 1u << 19)) found |= MMOE_X86_CLMUL;
-    if (c & 1u << 27) __asm__("xgetbv" : "=a"(state), "=d"(d) : "c"(0));
+    if (c & 1u << 27) /* volatile: not before it is known to exist */
+        __asm__ volatile("xgetbv" : "=a"(state), "=d"(d) : "c"(0));
     if ((state & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
     if (b & 1u << 5) found |= MMOE_X86_AVX2;
     const uint32_t f_bw_vl = 1u << 16 | 1u << 30 | 1u << 31;

@@ -155,13 +155,14 @@ static void compare_matvec(uint32_t bits, uint32_t rows, uint32_t columns) {
     compare_vectors(bits, rows, columns, quantize, reference_quantize);
 }
 
-/* One to four vectors at once; some of them zero or so small that a fast kernel must take its slow road. */
+/* Some vectors at once; some of them zero or so small that a fast kernel must take its slow road. */
+enum { MANY = 16 };
 static void compare_matmul(uint32_t bits, uint32_t rows, uint32_t columns) {
-    static _Alignas(16) uint8_t vectors_a[MMOE_BATCH * MMOE_VECTOR_BYTES(1024)], vectors_b[MMOE_BATCH * MMOE_VECTOR_BYTES(1024)];
-    static _Alignas(16) uint8_t interleaved[MMOE_MATMUL_SCRATCH_BYTES(1024) + 16];
-    const uint32_t count = 1 + below(MMOE_BATCH), bytes = MMOE_VECTOR_BYTES(columns), stride = rows + below(3);
-    const mmoe_vector *in_a[MMOE_BATCH], *in_b[MMOE_BATCH];
-    float *out_a[MMOE_BATCH], *out_b[MMOE_BATCH];
+    static _Alignas(16) uint8_t vectors_a[MANY * MMOE_VECTOR_BYTES(1024)], vectors_b[MANY * MMOE_VECTOR_BYTES(1024)];
+    static _Alignas(16) uint8_t interleaved[MMOE_MATMUL_SCRATCH_BYTES(1024, MANY) + 16];
+    const uint32_t count = 1 + below(below(2) ? MMOE_AT_ONCE : MANY), bytes = MMOE_VECTOR_BYTES(columns), stride = rows + below(3);
+    const mmoe_vector *in_a[MANY], *in_b[MANY];
+    float *out_a[MANY], *out_b[MANY];
     mmoe_matrix w;
     random_matrix(&w, bits, rows, columns);
     memset(interleaved, 0xA5, sizeof interleaved);
@@ -176,7 +177,7 @@ static void compare_matmul(uint32_t bits, uint32_t rows, uint32_t columns) {
     clear(count * stride);
     mmoe_matmul(&w, in_a, out_a, count, interleaved);
     reference_mmoe_matmul(&w, in_b, out_b, count, interleaved);
-    check(interleaved[MMOE_MATMUL_SCRATCH_BYTES(columns)] == 0xA5, 2, rows, columns);
+    check(interleaved[MMOE_MATMUL_SCRATCH_BYTES(columns, count)] == 0xA5, 2, rows, columns);
     check_words(count * stride, rows, columns);
 }
 
@@ -337,7 +338,21 @@ static void sqrt_f32(void) {
         check(mmoe_bits(mmoe_sqrt_f32(v)) == mmoe_bits(reference_mmoe_sqrt_f32(v)), 0, mmoe_bits(v), 0);
     }
 }
-static void attention_s8(void) {
+/* Key/value heads from `cut` on, then those below it, with a scratch that holds nothing of the first call: neither call touches
+ * what belongs to the other one. */
+static mmoe_status attend_in_two(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *work) {
+    const uint32_t cut = below(a->kv_heads + 1u), below_cut = cut * (a->heads / a->kv_heads) * a->head_dim;
+    const uint32_t end = (uint32_t)a->heads * a->head_dim;
+    for (uint32_t i = 0; i < end; i++) out[i] = mmoe_float(0xDEADBEEF);
+    const mmoe_status upper = mmoe_attention_heads_s8(a, qkv, kv, position, out, work, cut, a->kv_heads);
+    for (uint32_t i = 0; i < below_cut; i++) check(mmoe_bits(out[i]) == 0xDEADBEEF, 30000 + i, cut, a->head_dim);
+    memcpy(y_b + MAX_N, out, 4 * end);
+    memset(work, 0x5A, MMOE_ATTENTION_SCRATCH_BYTES(a->heads, a->kv_heads, a->context, a->head_dim));
+    const mmoe_status lower = mmoe_attention_heads_s8(a, qkv, kv, position, out, work, 0, cut);
+    check(memcmp(y_b + MAX_N + below_cut, out + below_cut, 4 * (end - below_cut)) == 0, 40000, cut, a->head_dim);
+    return lower == MMOE_OK ? upper : lower;
+}
+static void compare_attention(mmoe_status (*attend)(const mmoe_attention *, float *, void *, uint32_t, float *, void *)) {
     uint32_t kv_heads = 1 + below(2), group = 1 + below(6), dim = 2 * (1 + below(24));
     if (below(2)) dim = 32;
     uint32_t context = 1 + below(40), heads = kv_heads * group;
@@ -356,7 +371,7 @@ static void attention_s8(void) {
         fill(y_a, n, below(8) ? kind : below(KINDS));
         memcpy(y_b, y_a, 4 * n);
         memset(scratch, 0xA5, sizeof scratch);
-        mmoe_status status = mmoe_attention_s8(&a, y_a, cache_a, position, z, scratch);
+        mmoe_status status = attend(&a, y_a, cache_a, position, z, scratch);
         uint32_t bytes = MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, dim);
         check(scratch[bytes] == 0xA5, bytes, context, dim);
         memcpy(x, z, 4u * heads * dim);
@@ -367,6 +382,8 @@ static void attention_s8(void) {
         check(cache_bytes == sizeof cache_a || cache_a[cache_bytes] == 0xA5, 20000, context, dim);
     }
 }
+static void attention_s8(void) { compare_attention(mmoe_attention_s8); }
+static void attention_heads_s8(void) { compare_attention(attend_in_two); }
 static void crc32(void) {
     uint32_t n = below(8) ? below(300) : below(5000), start = below(16);
     for (uint32_t i = 0; i < start + n; i++) weights[i] = (uint8_t)random_bits();
@@ -404,6 +421,7 @@ int main(void) {
     compare("mmoe_exp_f32", exp_f32, CASES);
     compare("mmoe_sqrt_f32", sqrt_f32, CASES);
     compare("mmoe_attention_s8", attention_s8, CASES / 8);
+    compare("mmoe_attention_heads_s8", attention_heads_s8, CASES / 16);
     compare("mmoe_crc32", crc32, CASES);
     return 0;
 }

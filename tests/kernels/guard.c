@@ -7,7 +7,7 @@
 #include "host.h"
 #include "mmoe_kernels.h"
 
-enum { MOST = 8192 };
+enum { MOST = 8192, MANY = 16 };
 static _Alignas(16) uint8_t plain[16][MOST];
 static uint32_t guarded, next;
 
@@ -34,10 +34,12 @@ static void matvec(uint32_t bits, uint32_t rows, uint32_t columns) {
     mmoe_matvec(&w, x, floats(rows));
     mmoe_vector *last = buffer(MMOE_VECTOR_BYTES(columns), 16);
     memcpy(last, x, MMOE_VECTOR_BYTES(columns));
-    const mmoe_vector *in[] = {x, x, x, last};
-    float *out[] = {floats(rows), floats(rows), floats(rows), floats(rows)};
-    void *scratch = buffer(MMOE_MATMUL_SCRATCH_BYTES(columns), 16);
-    for (uint32_t count = 2; count <= MMOE_BATCH; count++) mmoe_matmul(&w, in + MMOE_BATCH - count, out, count, scratch);
+    const mmoe_vector *in[MANY];
+    float *out[MANY] = {floats(rows), floats(rows), floats(rows), floats(rows)};
+    for (uint32_t i = 0; i < MANY; i++) in[i] = i + 1 < MANY ? x : last, out[i] = out[i % 4];
+    void *scratch = buffer(MMOE_MATMUL_SCRATCH_BYTES(columns, MANY), 16);
+    for (uint32_t count = 2; count <= MANY; count = count < 4 ? count + 1 : 4 * count)
+        mmoe_matmul(&w, in + MANY - count, out, count, scratch);
     if (bits == 8) mmoe_embed_s8(&w, rows - 1, floats(columns));
 }
 

@@ -5,7 +5,8 @@ import dataclasses
 from mmoe_embed.config import ModelConfig
 
 # Sizes of kernel buffers. The C headers define them; emitted C asserts that these functions agree (SPEC.md 7).
-BATCH = 4  # MMOE_BATCH: tokens that go through a matrix product together
+AT_ONCE = 4  # MMOE_AT_ONCE: vectors or heads whose sums registers hold
+BATCH = 64  # MMOE_BATCH: tokens that go through a matrix product together
 
 
 def _pad(n: int, multiple: int) -> int:
@@ -27,25 +28,31 @@ def kv_layer_bytes(config: ModelConfig) -> int:
 def attention_scratch_bytes(config: ModelConfig) -> int:
     """MMOE_ATTENTION_SCRATCH_BYTES."""
     group, context = config.num_attention_heads // config.num_key_value_heads, config.max_position_embeddings
-    heads, head = min(group, BATCH), 2 * _pad(config.head_dim, 16)
+    heads, head = min(group, AT_ONCE), 2 * _pad(config.head_dim, 16)
     return heads * (4 * _pad(max(context, config.head_dim), 4) + 2 * _pad(context, 16) + head) + head
+
+
+def _matmul_scratch_bytes(columns: int, count: int) -> int:
+    """MMOE_MATMUL_SCRATCH_BYTES."""
+    return 2 * AT_ONCE * _pad(columns, 32) + 16 * count
 
 
 def linear_scratch_bytes(chunk: int, columns: int) -> int:
     """MMOE_LINEAR_SCRATCH_BYTES."""
-    return 2 * BATCH * _pad(columns, 32) if chunk > 1 else 0
+    batch = min(chunk, BATCH)
+    return _matmul_scratch_bytes(columns, batch) + 16 * batch if chunk > 1 else 0
 
 
 def moe_scratch_bytes(config: ModelConfig, layer: int, chunk: int) -> int:
     """MMOE_MOE_SCRATCH_BYTES."""
     experts, top_k, expert_width, shared_width = moe_shape(config, layer)
-    batch, width = min(chunk, BATCH), max(expert_width, shared_width)
+    batch, width = min(chunk, max(chunk // 4, AT_ONCE), 16), max(expert_width, shared_width)
     return (
         _pad(8 * experts, 16)
         + batch * (_pad(8 * width, 16) + vector_bytes(width))
         + max(top_k, batch) * _pad(4 * config.hidden_size, 16)
-        + (_pad(chunk * (5 * top_k + 1), 16) if chunk > 1 else 0)
-        + linear_scratch_bytes(chunk, max(config.hidden_size, width))
+        + (_pad(9 * chunk * top_k + 4 * (experts + 1), 16) if chunk > 1 else 0)
+        + (32 * batch + _matmul_scratch_bytes(max(config.hidden_size, width), batch) if chunk > 1 else 0)
     )
 
 

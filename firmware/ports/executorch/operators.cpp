@@ -66,20 +66,20 @@ Tensor& linear_out(KernelRuntimeContext& context, const Tensor& x, const Tensor&
                    int64_t bits, Tensor& out) {
     const size_t count = rows_of(x), vector = MMOE_VECTOR_BYTES(static_cast<size_t>(columns));
     if (!succeed(context, resize_rows(x, rows, out)) || !succeed(context, check_aligned(blob))) return out;
-    uint8_t* scratch = take_scratch(context, MMOE_BATCH * vector + MMOE_MATMUL_SCRATCH_BYTES(static_cast<size_t>(columns)));
+    uint8_t* scratch = take_scratch(context, MMOE_AT_ONCE * vector + MMOE_MATMUL_SCRATCH_BYTES(static_cast<size_t>(columns), MMOE_AT_ONCE));
     if (!scratch) return out;
     const mmoe_matrix m = view(lay_out(rows, columns, bits, 0, nullptr), blob);
     for (size_t row = 0, batch; row < count; row += batch) {
-        const mmoe_vector* in[MMOE_BATCH];
-        float* products[MMOE_BATCH];
-        for (batch = 0; batch < MMOE_BATCH && row + batch < count; batch++) {
+        const mmoe_vector* in[MMOE_AT_ONCE];
+        float* products[MMOE_AT_ONCE];
+        for (batch = 0; batch < MMOE_AT_ONCE && row + batch < count; batch++) {
             auto* q = reinterpret_cast<mmoe_vector*>(scratch + batch * vector);
             const float* from = x.const_data_ptr<float>() + (row + batch) * static_cast<size_t>(columns);
             if (!succeed(context, mmoe_quantize_s8(from, static_cast<uint32_t>(columns), q))) return out;
             in[batch] = q;
             products[batch] = out.mutable_data_ptr<float>() + (row + batch) * static_cast<size_t>(rows);
         }
-        mmoe_matmul(&m, in, products, static_cast<uint32_t>(batch), scratch + MMOE_BATCH * vector);
+        mmoe_matmul(&m, in, products, static_cast<uint32_t>(batch), scratch + MMOE_AT_ONCE * vector);
     }
     return out;
 }

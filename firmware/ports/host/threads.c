@@ -136,7 +136,7 @@ int host_threads_open(uint32_t count) {
         return -1;
     }
     threads = count;
-    int failed = provide_scratch(MMOE_MATMUL_SCRATCH_BYTES(MMOE_MAX_COLUMNS));
+    int failed = provide_scratch(MMOE_MATMUL_SCRATCH_BYTES(MMOE_MAX_COLUMNS, MMOE_BATCH));
     for (uint32_t part = 1; part < count && !failed; part++)
         failed = pthread_create(&thread, NULL, serve, (void *)(uintptr_t)part);
     if (failed) fputs("cannot start a thread\n", stderr);

@@ -33,10 +33,11 @@ static mmoe_attention attention = {HEADS, KV_HEADS, HEAD_DIM, CONTEXT, 1, 1e-6f,
 
 static void run_nothing(void) { __asm__ volatile(""); }
 static void run_matvec(void) { mmoe_matvec(&matrix, vector, y); }
-static uint8_t interleaved[MMOE_MATMUL_SCRATCH_BYTES(512)] __attribute__((aligned(16)));
+static uint8_t interleaved[MMOE_MATMUL_SCRATCH_BYTES(512, BATCH)] __attribute__((aligned(16)));
 static void run_matmul(void) {
-    const mmoe_vector *const in[MMOE_BATCH] = {vector, vector, vector, vector};
-    float *const out[MMOE_BATCH] = {y, y + rows, y + 2 * rows, y + 3 * rows};
+    static const mmoe_vector *in[BATCH];
+    static float *out[BATCH];
+    for (uint32_t i = 0; i < batch; i++) in[i] = vector, out[i] = y + i * rows;
     mmoe_matmul(&matrix, in, out, batch, interleaved);
 }
 static void run_quantize(void) { (void)mmoe_quantize_s8(x, columns, vector); }
@@ -101,7 +102,7 @@ static void measure_matvec(uint16_t bits, uint32_t row_count, uint16_t column_co
     matrix = (mmoe_matrix){row_count, column_count, bits, weights, bits == 4 ? group_scales : NULL, row_scales};
     (void)mmoe_quantize_s8(x, columns, vector);
     measure(bits == 8 ? "mmoe_matvec_s8" : "mmoe_matvec_s4g32", run_matvec, rows * columns);
-    for (batch = 2; batch <= MMOE_BATCH; batch += 2)
+    for (batch = 2; batch <= BATCH; batch = batch < 4 ? 4 : 4 * batch)
         measure(bits == 8 ? "mmoe_matmul_s8" : "mmoe_matmul_s4g32", run_matmul, batch * rows * columns);
     batch = 1;
 }
