@@ -4,6 +4,7 @@ import subprocess
 
 import numpy as np
 
+from mmoe_embed.executorch.session import Session
 from mmoe_embed.golden import Golden
 from mmoe_embed.quantized import Quantized
 
@@ -17,8 +18,12 @@ def run(*command, timeout_s=120):
 
 def check_golden(model: Quantized, output: str, count: int) -> None:
     """After CHECK_PROMPT: lines of logits and tokens in turn, `count` of each, then the memory."""
-    golden = Golden(model)
-    logits = golden.prefill(CHECK_PROMPT)
+    check_logits(Golden(model), output, count)
+
+
+def check_logits(reference: Golden | Session, output: str, count: int) -> None:
+    """As check_golden, against what has not taken a token yet."""
+    logits = reference.prefill(CHECK_PROMPT)
     *lines, memory = output.splitlines()
     assert len(lines) == 2 * count
     for bits, token in zip(lines[::2], lines[1::2], strict=True):
@@ -26,5 +31,5 @@ def check_golden(model: Quantized, output: str, count: int) -> None:
         assert word == "logits"
         assert found == [f"{value:08x}" for value in np.ascontiguousarray(logits).view(np.uint32)]
         assert int(token) == logits.argmax()
-        logits = golden.step(int(token))
+        logits = reference.step(int(token))
     assert memory.startswith("peak resident ")

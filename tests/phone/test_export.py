@@ -183,8 +183,6 @@ def test_dense_part_by_xnnpack_is_close_and_says_so(tmp_path, exported):
     program = tmp_path / "model.pte"
     export = ["export", "--board", "host_x86_64", "-o", str(program), "--dense", "xnnpack", "--json"]
     export += ["--scheme", "int4"]
-    paged = CliRunner().invoke(group, [*export, str(exported / "checkpoint"), "--expert-slots", "4"])
-    assert "not for paged experts" in str(paged.exception)
     result = CliRunner().invoke(group, [*export, str(checkpoint)])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["data"]["exact"] is False

@@ -165,6 +165,29 @@ def test_the_verb_pages_by_its_plan(tmp_path, operators, monkeypatch):
         assert message in str(CliRunner().invoke(group, [*export, *more]).exception)
 
 
+def take_pieces(session):
+    source = np.random.default_rng(2)
+    session.reset()
+    return [session.prefill(source.integers(0, 300, count).tolist()) for count in (1, 5, 1, 1, 3)]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_xnnpack_computes_the_dense_part_beside_paged_experts(tmp_path, operators, beside):
+    """A second backend takes no weight and no scale from XNNPACK's products: they are those of experts in place."""
+    model = quantize(tmp_path / "checkpoint", hidden_size=64)
+    logits = []
+    for slots in (None, 4):
+        file = tmp_path / f"{slots}.pte"
+        export_program(model, file, plan_program(model, CHUNK, slots), beside=beside and slots == 4, xnnpack=True)
+        session = Session(file, operators)
+        logits.append(take_pieces(session))
+    assert session.count_paging().misses > 0
+    assert not session.exact
+    assert np.array_equal(np.array(logits[0]).view(np.uint32), np.array(logits[1]).view(np.uint32))
+    expected = np.array(take_pieces(Golden(model)))
+    assert 0 < np.abs(np.array(logits[0]) - expected).max() < 0.2 * np.abs(expected).max()
+
+
 def test_memory_is_that_of_the_slots(tmp_path):
     """10.3 MB of experts: a program that reads them whole holds them all, one with three slots does not."""
     sizes = {"hidden_size": 256, "moe_intermediate_size": 384, "num_experts": 32, "num_hidden_layers": 2}

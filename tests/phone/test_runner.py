@@ -3,11 +3,12 @@
 import pytest
 from programs import plan_program
 from random_model import small_config, write_checkpoint
-from runs import CHECK_PROMPT, check_golden, run
+from runs import CHECK_PROMPT, check_golden, check_logits, run
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.executorch.export import export_program
 from mmoe_embed.executorch.library import build_runner
+from mmoe_embed.executorch.session import Session
 from mmoe_embed.quantize import quantize_checkpoint
 
 pytestmark = [
@@ -40,6 +41,15 @@ def test_runner_prints_the_goldens_bits(model, program, runner, loading):
     done = run(runner, program, *loading, "--logits", "--count", 6, *CHECK_PROMPT)
     assert done.returncode == 0, done.stderr
     check_golden(model, done.stdout, 6)
+
+
+def test_runner_has_xnnpack_for_the_dense_part(runner, operators, tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(hidden_size=64), seed=7)
+    model, file = quantize_checkpoint(load_checkpoint(checkpoint), "int4"), tmp_path / "model.pte"
+    export_program(model, file, plan_program(model, 4, slots=3), xnnpack=True)
+    done = run(runner, file, "--logits", "--count", 3, *CHECK_PROMPT)
+    assert done.returncode == 0, done.stderr
+    check_logits(Session(file, operators), done.stdout, 3)
 
 
 def test_runner_names_what_is_wrong(program, runner, tmp_path):

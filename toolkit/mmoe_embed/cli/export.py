@@ -55,11 +55,6 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, 
     paged = plan.expert_mode == "paged"
     if ptd and not paged:
         raise UsageError("--ptd is for paged experts, this plan pages none", try_="--expert-slots N or --sram as well")
-    if paged and dense == "xnnpack":
-        raise UsageError(
-            "--dense xnnpack is not for paged experts: XNNPACK's products come out wrong beside their backend",
-            try_="--dense exact, or experts in place: no --expert-slots and no --sram",
-        )
     arenas = load_export().export_program(model, output, plan, beside=ptd, xnnpack=dense == "xnnpack")
     experts = f"paged from the {'.ptd' if ptd else '.pte'}, {plan.slots} slots, {plan.policy}" if paged else "in place"
     size = output.stat().st_size

@@ -29,7 +29,7 @@ from mmoe_embed.quantized import GROUP, Quantized
 _PAGE = 16  # bytes that a matrix starts at a multiple of
 
 
-def _blob(model: Quantized, *names: str) -> Tensor:
+def matrix_blob(model: Quantized, *names: str) -> Tensor:
     """Packed matrices one after the other, each at a multiple of 16, as uint8 (bytes)."""
     data = bytearray()
     for name in names:
@@ -55,16 +55,16 @@ class Pass(nn.Module):
         self.prefetch = prefetch
         self._keep("no_router", torch.zeros(0))
         for name in ("embed",) if config.tie_word_embeddings else ("embed", "head"):
-            self._keep(name, _blob(model, name))
+            self._keep(name, matrix_blob(model, name))
         for name, tensor in model.floats.items():
             self._keep(name, torch.from_numpy(np.ascontiguousarray(tensor)))
         for layer in range(config.num_hidden_layers):
             at = f"layers.{layer}."
-            self._keep(at + "qkv", _blob(model, at + "qkv"))
-            self._keep(at + "o", _blob(model, at + "o"))
+            self._keep(at + "qkv", matrix_blob(model, at + "qkv"))
+            self._keep(at + "o", matrix_blob(model, at + "o"))
             self._keep(at + "kv", torch.zeros(kv_layer_bytes(config), dtype=torch.uint8))
             shared = [at + "shared.gate_up", at + "shared.down"] if config.shared_width(layer) else []
-            self._keep(at + "shared", _blob(model, *shared) if shared else torch.zeros(1, dtype=torch.uint8))
+            self._keep(at + "shared", matrix_blob(model, *shared) if shared else torch.zeros(1, dtype=torch.uint8))
             pages = [pack_expert(model, layer, e)[0] for e in range(config.experts_of(layer))]
             experts = np.frombuffer(b"".join(pages), np.uint8).reshape(max(1, len(pages)), -1) if pages else None
             self._keep(
@@ -191,8 +191,7 @@ def lower_model(
         model: the quantized model.
         plan: as export_program.
         file: name of the .ptd for paged experts; "" leaves them in the program.
-        xnnpack: XNNPACK computes the products with `qkv`, `o` and the head, with the model's own integers and scales;
-            not with paged experts: beside that backend the products came out wrong.
+        xnnpack: XNNPACK computes the products with `qkv`, `o` and the head, with the model's own integers and scales.
     """
     step = Pass(model, dense_layers(model) if xnnpack else None, prefetch=plan.paging.prefetch > 0).eval()
     token, position = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
@@ -202,13 +201,15 @@ def lower_model(
         shapes = {"tokens": {0: torch.export.Dim("count", min=1, max=plan.chunk)}, "position": None}
         methods["prefill"] = torch.export.export(step, (tokens, position), dynamic_shapes=shapes)
     constants = {"mmoe_model_id": model.model_id, "mmoe_context": model.config.max_position_embeddings}
-    partitioners = [PagedPartitioner(pack_plan(model, plan), file)] if plan.expert_mode == "paged" else []
     edge = to_edge_transform_and_lower(
         methods,
-        partitioner=[*([XnnpackDynamicallyQuantizedPartitioner()] if xnnpack else []), *partitioners],
+        partitioner=[XnnpackDynamicallyQuantizedPartitioner()] if xnnpack else [],
         constant_methods=constants | {"mmoe_chunk": plan.chunk, "mmoe_exact": int(not xnnpack)},
         compile_config=EdgeCompileConfig(_check_ir_validity=False),
     )
+    if plan.expert_mode == "paged":
+        # not in one call: a second partitioner there decomposes linear layers, whose scales XNNPACK then leaves out
+        edge = edge.to_backend(PagedPartitioner(pack_plan(model, plan), file))
     planning = MemoryPlanningPass(memory_planning_algo, share_mutable_buffers=True)
     return edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
 
