@@ -2,9 +2,9 @@
 
     python scripts/xnnpack_speed.py build/s_mapped
 
-Needs the phone extra. What is measured are the products that `mmoe-embed export --dense xnnpack` gives to XNNPACK: those
-with `qkv` and `o` of all layers, for one token and for a prompt, and the one with the head, which a prompt needs once,
-as a token does. Both forms are programs run by ExecuTorch's Python runtime; our operators use one thread.
+Needs the phone extra. What is measured are the products that `mmoe-embed export --dense xnnpack` gives to XNNPACK:
+those with `qkv` and `o` of all layers, for one token and for a prompt, and the one with the head, which a prompt needs
+once, as a token does. Both forms are programs run by ExecuTorch's Python runtime; our operators use one thread.
 """
 
 import argparse
@@ -67,8 +67,8 @@ def write_program(model: Quantized, file: Path, tokens: int, xnnpack: bool) -> N
     config, dense = model.config, dense_layers(model) if xnnpack else {}
     head = "embed" if config.tie_word_embeddings else "head"
     names = [f"layers.{layer}.{part}" for layer in range(config.num_hidden_layers) for part in ("qkv", "o")]
-    methods = {}
-    for method, matrices, count in (("layers, token", names, 1), ("layers, prompt", names, tokens), ("head", [head], 1)):
+    methods, of_method = {}, {"layers, token": (names, 1), "layers, prompt": (names, tokens), "head": ([head], 1)}
+    for method, (matrices, count) in of_method.items():
         of = [model.matrices[name] for name in matrices]
         parts = [
             dense[name.replace(".", "_")] if xnnpack else Ours(matrix, matrix_blob(model, name))

@@ -13,7 +13,9 @@ CHECK_PROMPT = [5, 299, 17, 4, 4, 250, 33, 8, 101, 0, 7]
 
 def run(*command, timeout_s=120):
     """A program with its output as text."""
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=timeout_s)
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, timeout=timeout_s
+    )
 
 
 def check_golden(model: Quantized, output: str, count: int) -> None:
