@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from programs import plan_program
-from random_model import OTHER_FAMILIES, small_config, write_checkpoint
+from random_model import CLASSIFIER, OTHER_FAMILIES, small_config, write_checkpoint
 
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import group
@@ -35,6 +35,11 @@ MODELS = {
 
 
 CHUNK = 7
+
+
+@pytest.fixture
+def _built(monkeypatch, operators):
+    monkeypatch.setattr("mmoe_embed.cli.program.build_operators", lambda folder: operators)
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int4"])
@@ -84,6 +89,51 @@ def test_the_verb_writes_program_tokenizer_and_generation(tmp_path, operators):
         assert json.loads((program.parent / name).read_text()) == json.loads((checkpoint / name).read_text())
 
 
+@pytest.mark.usefixtures("_built")
+def test_a_classifier_is_exported_and_validated(tmp_path, operators):
+    config = small_config(**CLASSIFIER)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config, seed=5)
+    program = tmp_path / "out" / "model.pte"
+    export = ["export", str(checkpoint), "--board", "host_x86_64", "-o", str(program), "--json"]
+    result = CliRunner().invoke(group, [*export, "--scheme", "int4", "--expert-slots", "4"])
+    assert result.exit_code == 0, result.output
+    assert json.loads((program.parent / "config.json").read_text()) == config.to_dict()
+    validate = ["validate", str(program), "--runtime", "executorch", "--checkpoint", str(checkpoint), "--json"]
+    data = json.loads(CliRunner().invoke(group, [*validate, "--steps", "40"]).stdout)["data"]
+    assert data["equal_logits"] == data["steps"] >= 40
+    assert data["equal_passes"] == data["passes"]
+    assert "has no text" in str(CliRunner().invoke(group, ["run", str(program), "call mum"]).exception)
+
+
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_scores_of_a_classifier_have_the_goldens_bits(tmp_path, operators, chunk):
+    """A pass that is taken back or fails leaves what is pooled as it was."""
+    model = quantize_checkpoint(
+        load_checkpoint(write_checkpoint(tmp_path / "checkpoint", small_config(**CLASSIFIER), seed=4)), "int8"
+    )
+    export_program(model, tmp_path / "model.pte", plan_program(model, chunk=chunk))
+    session, golden = Session(tmp_path / "model.pte", operators), Golden(model)
+    source = np.random.default_rng(1)
+    for pieces in ((1, 3, 5, 2, 1), (5, 1, 1, 5)):
+        session.reset()
+        golden.reset()
+        for piece in pieces:
+            windows = source.standard_normal((piece, model.config.window_size)).astype(np.float32)
+            other = -windows[:chunk]
+            session.classify(other)
+            session.position -= len(other)
+            other[-1, 3] = np.inf
+            with pytest.raises(ToolkitError, match="too large or NaN"):
+                session.classify(other)
+            found, expected = session.classify(windows), np.ascontiguousarray(golden.classify(windows))
+            assert np.array_equal(found.view(np.uint32), expected.view(np.uint32)), piece
+    with pytest.raises(ToolkitError, match="takes windows of 24 numbers"):
+        session.classify(windows[:, 1:])
+    session.reset()
+    with pytest.raises(ToolkitError, match="no such window"):
+        session.step(5)
+
+
 def test_microcontrollers_and_other_files_are_refused(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config())
     for board, output, message in (
@@ -114,11 +164,6 @@ def exported(tmp_path_factory, operators):
     model = quantize_checkpoint(load_checkpoint(checkpoint), "int4")
     export_program(model, folder / "model.pte", plan_program(model, chunk=CHUNK))
     return folder
-
-
-@pytest.fixture
-def _built(monkeypatch, operators):
-    monkeypatch.setattr("mmoe_embed.cli.program.build_operators", lambda folder: operators)
 
 
 @pytest.mark.usefixtures("_built")

@@ -55,7 +55,7 @@ def test_runner_has_xnnpack_for_the_dense_part(runner, operators, tmp_path):
 def test_runner_names_what_is_wrong(program, runner, tmp_path):
     assert run(runner).returncode == 2
     assert "usage: mmoe_runner" in run(runner, program, "--count", "0", "5").stderr
-    assert "is no program of mmoe-embed" in run(runner, tmp_path / "absent.pte", 5).stderr
+    assert "is no program of mmoe-embed that takes tokens" in run(runner, tmp_path / "absent.pte", 5).stderr
     full = run(runner, program, "--count", 60, *CHECK_PROMPT)
     assert full.returncode == 1
     assert "the context of 48 tokens is full" in full.stderr

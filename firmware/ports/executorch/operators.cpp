@@ -132,6 +132,28 @@ Tensor& attention_out(KernelRuntimeContext& context, const Tensor& qkv, const Te
     return out;
 }
 
+/* out (1, n): the mean of a classifier's rows so far, SPEC.md 3.8. sums (2, n): of the rows before the positions in ends (2); a
+ * pass writes the one that it does not read, so one that fails and is tried again finds what it began with. */
+Tensor& pool_out(KernelRuntimeContext& context, const Tensor& x, Tensor& sums, Tensor& ends, const Tensor& position, Tensor& out) {
+    const auto n = static_cast<size_t>(x.size(x.dim() - 1)), rows = rows_of(x);
+    const std::array<executorch::aten::SizesType, 2> sizes{1, static_cast<executorch::aten::SizesType>(n)};
+    if (!succeed(context, executorch::runtime::resize_tensor(out, {sizes.data(), 2}))) return out;
+    const int64_t p = position.const_data_ptr<int64_t>()[0];
+    int64_t* end = ends.mutable_data_ptr<int64_t>();
+    const int before = p != 0 && end[0] == p ? 0 : 1, now = 1 - before;
+    if (p != 0 && end[before] != p) return succeed(context, MMOE_E_ARGUMENT), out;
+    float *sum = sums.mutable_data_ptr<float>() + now * n, *mean = out.mutable_data_ptr<float>();
+    if (p != 0)
+        std::memcpy(sum, sums.const_data_ptr<float>() + before * n, n * sizeof *sum);
+    else
+        std::memset(sum, 0, n * sizeof *sum);
+    for (size_t row = 0; row < rows; row++) mmoe_add_f32(x.const_data_ptr<float>() + row * n, static_cast<uint32_t>(n), sum);
+    end[now] = p + static_cast<int64_t>(rows);
+    std::memset(mean, 0, n * sizeof *mean);
+    mmoe_accumulate_f32(sum, 1.0f / static_cast<float>(static_cast<int32_t>(end[now])), static_cast<uint32_t>(n), mean);
+    return out;
+}
+
 /* out = x + MoE(n), SPEC.md 3.5 steps 2.7 and 2.8: shared expert, router and the chosen experts in one, read where they lie.
  * experts: pages (E, bytes of one) */
 Tensor& moe_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& n, const Tensor& router, const Tensor& bias,
@@ -163,6 +185,7 @@ EXECUTORCH_LIBRARY(mmoe, "rmsnorm.out", rmsnorm_out);
 EXECUTORCH_LIBRARY(mmoe, "linear.out", linear_out);
 EXECUTORCH_LIBRARY(mmoe, "norm_heads.out", norm_heads_out);
 EXECUTORCH_LIBRARY(mmoe, "attention.out", attention_out);
+EXECUTORCH_LIBRARY(mmoe, "pool.out", pool_out);
 EXECUTORCH_LIBRARY(mmoe, "moe.out", moe_out);
 
 }  // namespace

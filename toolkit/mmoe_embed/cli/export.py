@@ -34,7 +34,7 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, 
 
     With --dense xnnpack they are only close. Experts are computed where they lie in the program, unless the plan
     pages them (--expert-slots or --sram).
-    tokenizer.json and generation_config.json are written beside it.
+    tokenizer.json and generation_config.json are written beside it, config.json for a classifier.
     """
     if options["cache_margin"]:
         raise UsageError("--cache-aware is not for programs yet", try_="leave it out")
@@ -48,8 +48,6 @@ def command(checkpoint: Path, board: str, output: Path, scheme: str, ptd: bool, 
     if output.suffix != ".pte":
         raise UsageError(f"{output} is no .pte file", try_="-o model.pte")
     loaded = load_checkpoint(checkpoint)
-    if loaded.config.is_classifier:
-        raise UsageError("a classifier is not exported as a program yet", at=str(checkpoint), try_="mmoe-embed build")
     request = dataclasses.replace(plan_request(**options), storage="file", spare_pages=0)
     model, plan = choose_scheme(loaded, target, scheme, request)
     paged = plan.expert_mode == "paged"

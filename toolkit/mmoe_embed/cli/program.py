@@ -19,7 +19,8 @@ from mmoe_embed.quantize import quantize_checkpoint
 from mmoe_embed.quantized import SCHEMES
 from mmoe_embed.resources import firmware_dir, hash_sources
 from mmoe_embed.sampling import Sampling
-from mmoe_embed.tokens import Tokens
+from mmoe_embed.signals import draw_windows
+from mmoe_embed.tokens import Tokens, describe_no_text
 from mmoe_embed.validate import Prompt
 
 
@@ -39,6 +40,8 @@ def run_program(file: Path, requests: Iterable[tuple[int, str]], sampling: Sampl
         sampling: None is greedy.
     """
     session = open_program(file)
+    if session.windows is not None:
+        raise describe_no_text(str(file))
     tokens = Tokens(*_read_beside(file, "tokenizer.json"))
     generation = decode_generation(*_read_beside(file, "generation_config.json"))
     answers = []
@@ -87,6 +90,8 @@ def validate_program(
     if session.exact and tolerance is not None:
         raise UsageError("the program is bit-exact: all its bits are compared", at=str(file), try_="no --tolerance")
     golden = _find_golden(session, file, checkpoint)
+    if golden.windows is not None:
+        golden.windows = session.windows = draw_windows(golden.model)
     found = Comparison()
     for prompt in choose(golden):
         found.follow(session, golden, prompt)

@@ -39,7 +39,7 @@ def matrix_blob(model: Quantized, *names: str) -> Tensor:
 
 
 class Pass(nn.Module):
-    """Tokens in, the logits that follow the last one out.
+    """Tokens in, the logits that follow the last one out; of a classifier windows in, the scores of classes out.
 
     Args:
         model: the quantized model; its packed weights become constants of the program.
@@ -54,10 +54,16 @@ class Pass(nn.Module):
         self.dense = nn.ModuleDict() if dense is None else dense
         self.prefetch = prefetch
         self._keep("no_router", torch.zeros(0))
-        for name in ("embed",) if config.tie_word_embeddings else ("embed", "head"):
+        first = "input" if config.is_classifier else "embed"
+        for name in (first,) if config.tie_word_embeddings else (first, "head"):
             self._keep(name, matrix_blob(model, name))
         for name, tensor in model.floats.items():
             self._keep(name, torch.from_numpy(np.ascontiguousarray(tensor)))
+        if config.is_classifier:
+            for name in ("input_mean", "input_gain"):
+                self._keep(name, torch.from_numpy(np.tile(model.floats[name], config.input_frames)))
+            self._keep("sums", torch.zeros(2, config.hidden_size))
+            self._keep("ends", torch.zeros(2, dtype=torch.int64))
         for layer in range(config.num_hidden_layers):
             at = f"layers.{layer}."
             self._keep(at + "qkv", matrix_blob(model, at + "qkv"))
@@ -90,18 +96,29 @@ class Pass(nn.Module):
         ours: Tensor = torch.ops.mmoe.linear(x, self._take(name), rows, columns, bits)
         return ours
 
+    def _enter(self, tokens: Tensor) -> Tensor:
+        """Float32 (n, hidden)."""
+        ops: Any = torch.ops.mmoe
+        c, take = self.config, self._take
+        if not c.is_classifier:
+            embedded: Tensor = ops.embed(tokens, take("embed"), c.vocab_size, c.hidden_size)
+            return embedded
+        scaled = (tokens - take("input_mean")) * take("input_gain")
+        projected: Tensor = ops.linear(scaled, take("input"), c.hidden_size, c.window_size, 8) + take("input_bias")
+        return projected
+
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Logits, float32 (vocabulary).
 
         Args:
-            tokens: int64 (n).
+            tokens: int64 (n); of a classifier float32 (n, window size).
             position: int64 (1), tokens taken before; position + n is at most the context.
         """
         ops: Any = torch.ops.mmoe
         c, take, eps = self.config, self._take, self.config.rms_norm_eps
         d = c.hidden_size
         cosine, sine = take("rotary.cos"), take("rotary.sin")
-        x = ops.embed(tokens, take("embed"), c.vocab_size, d)
+        x = self._enter(tokens)
         for layer in range(c.num_hidden_layers):
             at = f"layers.{layer}."
             n = ops.rmsnorm(x, take(at + "attn_norm"), eps)
@@ -146,14 +163,17 @@ class Pass(nn.Module):
                 not c.norm_topk_prob,
                 c.routed_scaling_factor,
             )
-        n = ops.rmsnorm(x[-1][None], take("norm"), eps)
+        last = ops.pool(x, take("sums"), take("ends"), position) if c.is_classifier else x[-1][None]
+        n = ops.rmsnorm(last, take("norm"), eps)
         return self._linear(n, "embed" if c.tie_word_embeddings else "head", c.vocab_size, d, 8)[0]
 
 
 def export_program(
     model: Quantized, file: Path, plan: BoardPlan, *, beside: bool = False, xnnpack: bool = False
 ) -> dict[str, ArenaReport]:
-    """Write a program, with tokenizer.json and generation_config.json beside it; returns the memory of its methods.
+    """Write a program, and beside it what an application needs; returns the memory of its methods.
+
+    That is tokenizer.json and generation_config.json, or of a classifier config.json: its windows and classes.
 
     Args:
         model: the quantized model.
@@ -164,13 +184,16 @@ def export_program(
     """
     program = lower_model(model, plan, file.stem if beside else "", xnnpack=xnnpack)
     file.parent.mkdir(parents=True, exist_ok=True)
+    beside_it = {"tokenizer.json": model.tokenizer, "generation_config.json": model.generation.to_json()}
+    if model.config.is_classifier:
+        beside_it = {"config.json": model.config.to_json()}
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as partial:
         whole = Path(partial)
         with (whole / file.name).open("wb") as stream:
             program.write_to_file(stream)
         program.write_tensor_data_to_file(partial)
-        (whole / "tokenizer.json").write_text(model.tokenizer, encoding="utf-8")
-        (whole / "generation_config.json").write_text(model.generation.to_json(), encoding="utf-8")
+        for name, text in beside_it.items():
+            (whole / name).write_text(text, encoding="utf-8")
         file.with_suffix(".ptd").unlink(missing_ok=True)
         for written in sorted(whole.iterdir()):  # nothing is there until all of it is
             os.replace(written, file.parent / written.name)
@@ -185,7 +208,8 @@ def lower_model(
 
     Methods: `decode(token, position)` and, with a chunk, `prefill(tokens, position)`, with one KV cache: both from
     one Program, or from a Module that shares its memory arenas. As constants `mmoe_model_id` (of the quantized model),
-    `mmoe_context`, `mmoe_chunk` and `mmoe_exact`: 1 where logits have the golden's bits.
+    `mmoe_context`, `mmoe_chunk` and `mmoe_exact`: 1 where logits have the golden's bits. A classifier has
+    `mmoe_window` as well, numbers of a window, and takes windows, float32 (n, window size), in place of tokens.
 
     Args:
         model: the quantized model.
@@ -194,13 +218,17 @@ def lower_model(
         xnnpack: XNNPACK computes the products with `qkv`, `o` and the head, with the model's own integers and scales.
     """
     step = Pass(model, dense_layers(model) if xnnpack else None, prefetch=plan.paging.prefetch > 0).eval()
-    token, position = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-    methods = {"decode": torch.export.export(step, (token, position))}
+    config, position = model.config, torch.zeros(1, dtype=torch.int64)
+    tokens = torch.zeros(plan.chunk, dtype=torch.int64)
+    if config.is_classifier:
+        tokens = torch.zeros(plan.chunk, config.window_size)
+    methods = {"decode": torch.export.export(step, (tokens[:1], position))}
     if plan.chunk > 1:
-        tokens = torch.zeros(plan.chunk, dtype=torch.int64)
         shapes = {"tokens": {0: torch.export.Dim("count", min=1, max=plan.chunk)}, "position": None}
         methods["prefill"] = torch.export.export(step, (tokens, position), dynamic_shapes=shapes)
-    constants = {"mmoe_model_id": model.model_id, "mmoe_context": model.config.max_position_embeddings}
+    constants = {"mmoe_model_id": model.model_id, "mmoe_context": config.max_position_embeddings}
+    if config.is_classifier:
+        constants["mmoe_window"] = config.window_size
     edge = to_edge_transform_and_lower(
         methods,
         partitioner=[XnnpackDynamicallyQuantizedPartitioner()] if xnnpack else [],

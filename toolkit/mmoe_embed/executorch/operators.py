@@ -17,6 +17,7 @@ _SCHEMAS = {
     "norm_heads": "Tensor qkv, Tensor q_weight, Tensor k_weight, int queries, int keys, float eps",
     "attention": "Tensor qkv, Tensor cosine, Tensor sine, Tensor(a!) kv, Tensor position, int heads, int kv_heads, "
     "bool qk_norm, float eps",
+    "pool": "Tensor x, Tensor(a!) sums, Tensor(b!) ends, Tensor position",
     "moe": "Tensor x, Tensor n, Tensor router, Tensor bias, Tensor shared, Tensor shared_gate, "
     "Tensor next_router, Tensor next_bias, Tensor experts, "
     "int top_k, int width, int shared_width, int bits, bool softmax, bool as_scored, float scaling",
@@ -40,6 +41,7 @@ _SHAPES: dict[str, Callable[..., Tensor]] = {
     "linear": lambda x, blob, rows, columns, bits: _rows(x, rows),
     "norm_heads": lambda qkv, *_: torch.empty_like(qkv),
     "attention": _attention_shape,
+    "pool": lambda x, *_: torch.empty_like(x[:1]),
     "moe": lambda x, *_: torch.empty_like(x),
 }
 

@@ -20,6 +20,7 @@ with warnings.catch_warnings():
 
 # mmoe_status.h; what an operator or the backend of paged experts can give, and what to try
 _EXPORT = "export the program again"
+_WINDOW = "mmoe_window"  # a constant of a classifier
 _FAILURES = {
     -1: (
         "the paging plan in the program is damaged, there is no memory for its slots, "
@@ -62,6 +63,8 @@ class Session:
         model_id: of the quantized model.
         context, chunk: tokens of a sequence, and of one pass, at most.
         exact: whether its logits have the golden's bits; they do not where XNNPACK computes a part.
+        windows: float32 (count, window size), of a classifier: token i of the other methods is the i-th of them. None
+            for a language model.
 
     Raises:
         ToolkitError: the file is not a program of `mmoe-embed export`, or is damaged.
@@ -82,8 +85,10 @@ class Session:
                 raise ToolkitError("the program has no method `decode`: mmoe-embed did not write it", at=str(program))
             constants = ("mmoe_model_id", "mmoe_context", "mmoe_chunk", "mmoe_exact")
             model_id, context, chunk, exact = (self._program.load_method(name).execute([])[0] for name in constants)
+            window = int(self._program.load_method(_WINDOW).execute([])[0]) if _WINDOW in names else 0
             self._methods = {name: self._program.load_method(name) for name in ("decode", "prefill") if name in names}
         self.model_id, self.context, self.chunk, self.exact = str(model_id), int(context), int(chunk), bool(exact)
+        self.windows = np.zeros((0, window), np.float32) if window else None
         self.position = 0
 
     def reset(self) -> None:
@@ -109,15 +114,34 @@ class Session:
         """
         return self._run([token])
 
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take windows of a sequence, float32 (count, window size); returns the scores of classes after the last.
+
+        Raises:
+            ToolkitError: the context is full, the program is no classifier, or its windows have another size.
+        """
+        if self.windows is None or windows.ndim != 2 or windows.shape[1] != self.windows.shape[1]:
+            takes = "tokens" if self.windows is None else f"windows of {self.windows.shape[1]} numbers"
+            raise ToolkitError(f"the program takes {takes}, not {windows.shape}", at=str(self._file))
+        self.windows = np.ascontiguousarray(windows, np.float32)
+        return self.prefill(range(len(windows)))
+
     def _run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         if self.position + len(tokens) > self.context:
             raise ToolkitError(f"the context of {self.context} tokens is full", try_="start a new sequence")
-        inputs = [torch.tensor(tokens, dtype=torch.int64), torch.tensor([self.position], dtype=torch.int64)]
+        inputs = [self._read(tokens), torch.tensor([self.position], dtype=torch.int64)]
         with self._named_errors():
             method = self._methods["decode" if len(tokens) == 1 else "prefill"]
             logits: NDArray[np.float32] = method.execute(inputs)[0].numpy().copy()
         self.position += len(tokens)
         return logits
+
+    def _read(self, tokens: Sequence[int]) -> torch.Tensor:
+        if self.windows is None:
+            return torch.tensor(tokens, dtype=torch.int64)
+        if not all(0 <= token < len(self.windows) for token in tokens):
+            raise ToolkitError(f"there is no such window: they are {len(self.windows)}", at=str(self._file))
+        return torch.from_numpy(self.windows[list(tokens)])
 
     def count_paging(self) -> Paging:
         """What paging did since the program was loaded; zeros where its experts are not paged."""

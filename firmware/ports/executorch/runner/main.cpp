@@ -79,6 +79,8 @@ class Model {
     }
 
     bool start() {
+        const auto names = module_.method_names();
+        if (!names.ok() || names->count("mmoe_window")) return false; /* a classifier takes windows of a signal */
         chunk_ = constant("mmoe_chunk");
         context_ = constant("mmoe_context");
         return chunk_ >= 1 && context_ >= 1;
@@ -138,7 +140,7 @@ int main(int argc, char** argv) {
     Options options;
     if (!parse(argc, argv, &options)) return std::fputs(kUsage, stderr), 2;
     Model model(options);
-    if (!model.start()) return std::fprintf(stderr, "Error: %s is no program of mmoe-embed\n", options.program.c_str()), 1;
+    if (!model.start()) return std::fprintf(stderr, "Error: %s is no program of mmoe-embed that takes tokens\n", options.program.c_str()), 1;
     std::vector<float> logits;
     if (!model.feed(options.tokens.data(), options.tokens.size(), &logits)) return 1;
     for (long n = 1; n <= options.count; n++) {
