@@ -3,13 +3,17 @@
 import functools
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from programs import plan_program
 from random_model import CLASSIFIER, OTHER_FAMILIES, small_config, write_checkpoint
+from runs import run
 
+from mmoe_embed.build import BuildRequest, build_firmware
 from mmoe_embed.checkpoint import load_checkpoint
 from mmoe_embed.cli import group
 from mmoe_embed.errors import ToolkitError
@@ -254,3 +258,16 @@ def test_dense_layers_hold_the_weights_of_the_model(tmp_path, scheme):
     for name, layer in layers.items():
         weights = model.matrices[name.replace("_", ".")].dequantize()
         assert np.array_equal(layer.weight.dequantize().numpy(), weights)
+
+
+@pytest.mark.slow
+def test_speed_of_xnnpack_is_printed(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(hidden_size=64), seed=5)
+    build = build_firmware(BuildRequest(checkpoint, "host_x86_64", tmp_path / "build", "int4"))
+    script = Path(__file__).parents[2] / "scripts" / "xnnpack_speed.py"
+    done = run(sys.executable, script, build.path, "--threads", 1, "--prefill", 4, "--rounds", 1, "--calls", 2)
+    assert done.returncode == 0, done.stderr
+    title, *lines = done.stdout.splitlines()[-4:]
+    assert title == "XNNPACK with 1 threads, time over ours"
+    assert [line.rsplit(maxsplit=2)[0].strip() for line in lines] == ["head", "layers, prompt", "layers, token"]
+    assert all(float(line.split()[-2]) > 0 for line in lines)
