@@ -44,5 +44,9 @@ if ((${#peers[@]})); then
     echo "against the peers" >&2
     "$python" "$scripts/phone_peers.py" "$folder/mapped" "${peers[@]}" --json | tee "$folder/peers.json"
 fi
+if has executorch; then
+    echo "XNNPACK against our kernels" >&2
+    "$python" "$scripts/xnnpack_speed.py" "$folder/mapped" --json | tee "$folder/xnnpack.json"
+fi
 echo "in less memory than the model" >&2
 "$python" "$scripts/phone_sweep.py" "$folder/z" "$folder/sweep" --json | tee "$folder/sweep.json"

@@ -10,6 +10,7 @@ once, as a token does. Both forms are programs run by ExecuTorch's Python runtim
 import argparse
 import ctypes
 import importlib.metadata
+import json
 import statistics
 import tempfile
 import time
@@ -106,14 +107,14 @@ def measure(files: dict[str, Path], hidden: int, tokens: int, rounds: int, calls
     return times
 
 
-def render(times: Times, threads: int) -> str:
-    """How many times our time XNNPACK takes, of the fastest rounds; medians in brackets."""
-    lines = [f"XNNPACK with {threads} threads, time over ours"]
+def take_ratios(times: Times) -> dict[str, dict[str, float]]:
+    """How many times our time XNNPACK takes, by method: of the fastest rounds, and of the middle ones."""
+    ratios = {}
     for name, forms in times.items():
         ours, theirs = (forms[form] for form in FORMS)
         middle = statistics.median(theirs) / statistics.median(ours)
-        lines.append(f"  {name:<16}{min(theirs) / min(ours):8.2f} ({middle:.2f})")
-    return "\n".join(lines)
+        ratios[name] = {"fastest": min(theirs) / min(ours), "median": middle}
+    return ratios
 
 
 def main() -> None:
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--prefill", type=int, default=256, help="tokens of the prompt")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, default=5, help="the fastest of so many counts in a round")
+    parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     from executorch.extension.pybindings import portable_lib
 
@@ -135,10 +137,18 @@ def main() -> None:
         files = {form: Path(folder) / f"{form}.pte" for form in FORMS}
         for form, file in files.items():
             write_program(model, file, a.prefill, form == "XNNPACK")
-        print(", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES))
+        found = {}
         for threads in a.threads:
             portable_lib._unsafe_reset_threadpool(threads)
-            print(render(measure(files, model.config.hidden_size, a.prefill, a.rounds, a.calls), threads))
+            found[threads] = take_ratios(measure(files, model.config.hidden_size, a.prefill, a.rounds, a.calls))
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
+    if a.json:
+        print(json.dumps({"versions": versions, "time_over_ours": found}))
+        return
+    print(f"{versions}: time over ours, fastest of {a.rounds} rounds, median in brackets")
+    for threads, ratios in found.items():
+        for name, ratio in ratios.items():
+            print(f"{threads} threads, {name:<16}{ratio['fastest']:8.2f} ({ratio['median']:.2f})")
 
 
 if __name__ == "__main__":
