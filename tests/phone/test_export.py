@@ -265,9 +265,8 @@ def test_speed_of_xnnpack_is_printed(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "checkpoint", small_config(hidden_size=64), seed=5)
     build = build_firmware(BuildRequest(checkpoint, "host_x86_64", tmp_path / "build", "int4"))
     script = Path(__file__).parents[2] / "scripts" / "xnnpack_speed.py"
-    done = run(
-        sys.executable, script, build.path, "--threads", 1, "--prefill", 4, "--rounds", 1, "--calls", 2, "--json"
-    )
+    small = ["--threads", 1, "--prefill", 4, "--rounds", 1, "--calls", 2, "--json"]
+    done = run(sys.executable, script, build.path, *small, timeout_s=600)
     assert done.returncode == 0, done.stderr
     ratios = json.loads(done.stdout.splitlines()[-1])["time_over_ours"]["1"]
     assert set(ratios) == {"head", "layers, prompt", "layers, token"}
