@@ -21,13 +21,7 @@ GOALS = {"qemu_mps3_an547": (0.165, 0.23), "qemu_mps2_an386": (1.45, 1.40)}
 
 @pytest.mark.arm
 @pytest.mark.qemu
-@pytest.mark.parametrize(
-    "board",
-    [
-        pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem == "qemu_microbit" else [])
-        for path in sorted(RESULTS.glob("*.csv"))
-    ],
-)
+@pytest.mark.parametrize("board", [path.stem for path in sorted(RESULTS.glob("*.csv"))])
 def test_no_kernel_loses_more_than_3_percent(board):
     target_or_skip(board, compiler_of(TARGETS[board]))
     recorded = read_counts(RESULTS / f"{board}.csv")

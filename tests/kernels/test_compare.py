@@ -18,7 +18,6 @@ EMULATED = [
     pytest.param(name, compiler, marks=[pytest.mark.arm, pytest.mark.qemu], id=f"{name}-{compiler}")
     for name in ARM
     for compiler in ("arm-none-eabi-gcc", "zig")
-    if compiler != "zig" or name != "qemu_mps2_an385"  # soft floats need a compiler's own library
 ]
 ONCE = [p for p in EMULATED if p.id not in ("qemu_mps2_an500-zig", "qemu_mps2_an505-arm-none-eabi-gcc")]
 HOSTS = [

@@ -113,7 +113,7 @@ def _candidates(board: Board) -> dict[str, _Maker]:
                 gcc,
                 (*gcc, "-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"),
             ),
-            "zig": (zig, clang, (*clang, "-nostdlib", "-Wl,--gc-sections")),
+            "zig": (zig, clang, (*clang, "-Wl,--gc-sections")),
         }
     if board.core.core == "x86-64":
         # one arithmetic on every x86-64: SSE2 floats, never x87

@@ -63,6 +63,18 @@ def _run(command: Sequence[str | Path]) -> None:
         )
 
 
+def _write_script(target: Target, path: Path) -> Path:
+    """Write the linker script of a Cortex-M or bare program: target.ld with the addresses of its memory."""
+    symbols = {
+        "mmoe_ram_origin": target.ram_origin,
+        "mmoe_stack_top": target.ram_origin + target.ram_bytes,
+        "mmoe_guard_end": target.guard_end,
+    }
+    lines = [f"{name} = {value:#x};" for name, value in symbols.items()]
+    path.write_text("\n".join([*lines, (FIRMWARE / "target.ld").read_text()]))
+    return path
+
+
 def build_program(
     target: Target,
     compiler: str,
@@ -118,19 +130,15 @@ def build_program(
     for source, name, extra in jobs:
         _run([*driver, *C_FLAGS, optimize, *flags, *defines, *extra, *include, "-c", source, "-o", objects / name])
     link: list[str | Path] = [*driver, *flags]
-    script: list[str | Path] = ["-static", "-T", FIRMWARE / "target.ld"]
-    symbols = (
-        f"mmoe_ram_origin={target.ram_origin}",
-        f"mmoe_stack_top={target.ram_origin + target.ram_bytes}",
-        f"mmoe_guard_end={target.guard_end}",
-    )
-    if target.is_host:
-        script = []
-    elif compiler == "zig":  # its driver knows no --defsym
-        link = [*ZIG, "ld.lld"]
-        script += [f"--defsym={symbol}" for symbol in symbols]
-    else:
-        script += ["-nostdlib", *(f"-Wl,--defsym={symbol}" for symbol in symbols), "-lgcc"]
+    script: list[str | Path] = []
+    if not target.is_host:
+        script = ["-static", "-T", _write_script(target, output.with_name(f"{output.name}.ld"))]
+        if compiler != "zig":
+            script += ["-nostdlib", "-lgcc"]
+        elif target.processor:  # its driver would take a C library
+            link = [*ZIG, "ld.lld"]
+        else:  # its driver adds compiler-rt: float arithmetic of cores without any
+            script += ["-Wl,--gc-sections"]
     link += [*(objects / name for _, name, _ in jobs), *script, "-o", output]
     _run(link)
     return output
