@@ -103,12 +103,12 @@ WHOLE_TILES(tiles) {
             "pop {r4-r11, pc}\n");
 }
 
-static void run_whole(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+static inline void run_whole(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
     switch ((w->columns + 15u) / 16) {
-    case 2: tiles_32(w, x, y); break;
-    case 4: tiles_64(w, x, y); break;
-    case 8: tiles_128(w, x, y); break;
-    default: tiles(w, x, y);
+    case 4: tiles_64(w, x, y); return;
+    case 8: tiles_128(w, x, y); return;
+    case 2: tiles_32(w, x, y); return;
+    default: tiles(w, x, y); return;
     }
 }
 #endif

@@ -136,6 +136,10 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
         if toolchain.name == "gcc":
             extra += ["-Wl,--no-warn-rwx-segments"]
     libraries = ["-lgcc"] if bare and toolchain.name == "gcc" else [] if bare else ["-lpthread"]
+    if toolchain.library:
+        library = folder / "obj" / "compiler_rt.a"
+        _run([*toolchain.library, f"-femit-bin={library}"], "making clang's library", folder)
+        libraries.append(str(library))
     if plan.storage == "file" and "-static" not in toolchain.link:
         extra.append("-static")
     partial = partial_file(elf)

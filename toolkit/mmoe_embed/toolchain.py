@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmoe_embed.board import Board
@@ -31,12 +32,14 @@ class Toolchain:
         command: what runs it, before any flag.
         flags: for every source of this board.
         link: for the link step.
+        library: the command that makes clang's library for a core without floats, but for its output; else empty.
     """
 
     name: str
     command: tuple[str, ...]
     flags: tuple[str, ...]
     link: tuple[str, ...]
+    library: tuple[str, ...] = ()
 
     @functools.cached_property
     def version(self) -> str:
@@ -48,8 +51,7 @@ class Toolchain:
     def roots(self) -> dict[Path, str]:
         """Where its own headers lie on this machine, and what debug information calls the place."""
         if self.name == "zig":
-            spec = importlib.util.find_spec("ziglang")
-            return {Path(spec.origin).parent: "ziglang"} if spec and spec.origin else {}
+            return {_zig_folder(): "ziglang"}
         asked = "-print-file-name=include" if self.name == "gcc" else "-print-resource-dir"
         done = subprocess.run([*self.command, asked], capture_output=True, text=True, check=False)
         return {Path(done.stdout.strip()): self.name} if done.stdout.startswith("/") else {}
@@ -79,7 +81,9 @@ def find_toolchain(board: Board, compiler: str | None = None) -> Toolchain:
         command, flags, link = makers[name]
         if _is_installed(command):
             numeric = read_source_rules()["numeric_flags"]
-            return Toolchain(name, command, (*_CODE, *numeric, *_WARNINGS, *flags), link)
+            bare = name == "zig" and is_microcontroller(board) and board.core.fpu == "none"
+            library = zig_library(("-target", _zig_target(board), f"-mcpu={_zig_cpu(board)}")) if bare else ()
+            return Toolchain(name, command, (*_CODE, *numeric, *_WARNINGS, *flags), link, library)
     names = ", ".join(makers[name][0][0] if name != "zig" else "the ziglang wheel" for name in wanted)
     raise ToolchainError(
         f"no compiler for {board.name}: looked for {names}",
@@ -97,6 +101,28 @@ def _is_installed(command: tuple[str, ...]) -> bool:
 
 
 ZIG = (sys.executable, "-m", "ziglang")
+
+
+def _zig_folder() -> Path:
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
+        raise ToolchainError("ziglang is not installed", try_="pip install ziglang==0.17.1")
+    return Path(spec.origin).parent
+
+
+def zig_library(target: Sequence[str]) -> tuple[str, ...]:
+    """Build the command that makes clang's library for a core: float arithmetic in software, wide integers.
+
+    The driver would add it by itself, with debug information that names this machine's folders.
+
+    Args:
+        target: -target and -mcpu, as `zig cc` takes them.
+    """
+    source = _zig_folder() / "lib" / "compiler_rt.zig"
+    options = ("-O", "ReleaseFast", "-fstrip", "-ffunction-sections", "-fno-compiler-rt")
+    return (*ZIG, "build-lib", str(source), *target, *options)
+
+
 _Maker = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
@@ -113,7 +139,7 @@ def _candidates(board: Board) -> dict[str, _Maker]:
                 gcc,
                 (*gcc, "-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"),
             ),
-            "zig": (zig, clang, (*clang, "-Wl,--gc-sections")),
+            "zig": (zig, clang, (*clang, "-nostdlib", "-Wl,--gc-sections")),
         }
     if board.core.core == "x86-64":
         # one arithmetic on every x86-64: SSE2 floats, never x87

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmoe_embed.bench.targets import Target
 from mmoe_embed.errors import ToolchainError
 from mmoe_embed.resources import firmware_dir, kernels_dir
-from mmoe_embed.toolchain import ZIG
+from mmoe_embed.toolchain import ZIG, zig_library
 
 FIRMWARE = Path(__file__).parent / "firmware"
 FREESTANDING = firmware_dir() / "ports" / "freestanding"
@@ -61,18 +61,6 @@ def _run(command: Sequence[str | Path]) -> None:
         raise ToolchainError(
             f"compiler failed with exit code {done.returncode}", at=" ".join(map(str, command)), try_=done.stderr
         )
-
-
-def _write_script(target: Target, path: Path) -> Path:
-    """Write the linker script of a Cortex-M or bare program: target.ld with the addresses of its memory."""
-    symbols = {
-        "mmoe_ram_origin": target.ram_origin,
-        "mmoe_stack_top": target.ram_origin + target.ram_bytes,
-        "mmoe_guard_end": target.guard_end,
-    }
-    lines = [f"{name} = {value:#x};" for name, value in symbols.items()]
-    path.write_text("\n".join([*lines, (FIRMWARE / "target.ld").read_text()]))
-    return path
 
 
 def build_program(
@@ -130,15 +118,23 @@ def build_program(
     for source, name, extra in jobs:
         _run([*driver, *C_FLAGS, optimize, *flags, *defines, *extra, *include, "-c", source, "-o", objects / name])
     link: list[str | Path] = [*driver, *flags]
-    script: list[str | Path] = []
-    if not target.is_host:
-        script = ["-static", "-T", _write_script(target, output.with_name(f"{output.name}.ld"))]
-        if compiler != "zig":
-            script += ["-nostdlib", "-lgcc"]
-        elif target.processor:  # its driver would take a C library
-            link = [*ZIG, "ld.lld"]
-        else:  # its driver adds compiler-rt: float arithmetic of cores without any
-            script += ["-Wl,--gc-sections"]
+    script: list[str | Path] = ["-static", "-T", FIRMWARE / "target.ld"]
+    symbols = (
+        f"mmoe_ram_origin={target.ram_origin}",
+        f"mmoe_stack_top={target.ram_origin + target.ram_bytes}",
+        f"mmoe_guard_end={target.guard_end}",
+    )
+    if target.is_host:
+        script = []
+    elif compiler == "zig":  # its driver knows no --defsym
+        link = [*ZIG, "ld.lld"]
+        script += [f"--defsym={symbol}" for symbol in symbols]
+        if "-mfloat-abi=soft" in target.gcc:
+            library = objects / "compiler_rt.a"
+            _run([*zig_library(target.zig), f"-femit-bin={library}"])
+            script.append(library)
+    else:
+        script += ["-nostdlib", *(f"-Wl,--defsym={symbol}" for symbol in symbols), "-lgcc"]
     link += [*(objects / name for _, name, _ in jobs), *script, "-o", output]
     _run(link)
     return output
