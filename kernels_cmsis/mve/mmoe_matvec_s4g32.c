@@ -46,7 +46,7 @@
 
 /* Whole tiles of a matrix, or pairs of them: at least one */
 #define WHOLE_TILES(name) \
-    static MMOE_NAKED void name(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y)
+    static __attribute__((used)) MMOE_NAKED void name(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y)
 
 WHOLE_TILES(tiles_32) {
     __asm__(HELD_TILES("vld20.32 {q4, q5}, [r3]\n"
@@ -122,7 +122,7 @@ static inline uint32_t run_whole(const mmoe_matrix *w, const mmoe_vector *x, flo
 #endif
 
 /* What is not whole, or has a scale that is not safe */
-static __attribute__((noinline)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+static __attribute__((noinline, used)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
     const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns);
 #if __ARM_FEATURE_MVE & 2
     uint32_t row = run_whole(w, x, y, groups);
@@ -139,13 +139,31 @@ static __attribute__((noinline)) void run_parts(const mmoe_matrix *w, const mmoe
     }
 }
 
-void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
 #if __ARM_FEATURE_MVE & 2
-    const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns);
-    if (mmoe_s4_scale_is_safe(x->scale) && w->rows % 8 == 0 && groups <= MMOE_S4_GROUPS) {
-        (void)run_whole(w, x, y, groups);
-        return;
-    }
-#endif
-    run_parts(w, x, y);
+/* Where mmoe_s4_scale_is_safe, sums fit and pairs of tiles are whole, straight to the tiles */
+MMOE_NAKED void mmoe_matvec_s4g32(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y) {
+    __asm__("ldr r3, [r1]\n"
+            "cmp r3, #0x22800000\n"
+            "blo 3f\n"
+            "1:\n"
+            "ldr r3, [r0]\n"
+            "lsls r3, r3, #29\n"
+            "bne 2f\n"
+            "ldrh r3, [r0, #4]\n"
+            "adds r3, #31\n"
+            "lsrs r3, r3, #5\n"
+            "cmp r3, #2\n"
+            "beq.w tiles_64\n"
+            "blo.w tiles_32\n"
+            "cmp r3, #16\n" /* MMOE_S4_GROUPS */
+            "bls.w pairs\n"
+            "b 2f\n"
+            "3:\n"
+            "cmp r3, #0\n"
+            "beq 1b\n"
+            "2:\n"
+            "b.w run_parts\n");
 }
+#else
+void mmoe_matvec_s4g32(const mmoe_matrix *w, const mmoe_vector *x, float *y) { run_parts(w, x, y); }
+#endif

@@ -45,7 +45,7 @@
 
 /* Whole tiles of a matrix, at least one */
 #define WHOLE_TILES(name) \
-    static MMOE_NAKED void name(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y)
+    static __attribute__((used)) MMOE_NAKED void name(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y)
 
 WHOLE_TILES(tiles_32) {
     __asm__(HELD_TILES("vldrb.8 q4, [r1, #16]\n"
@@ -114,7 +114,7 @@ static inline void run_whole(const mmoe_matrix *w, const mmoe_vector *x, float *
 #endif
 
 /* A matrix whose last tile is not whole, or a scale that is not safe */
-static __attribute__((noinline)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
+static __attribute__((noinline, used)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
     const uint32_t blocks = (w->columns + 15u) / 16;
     uint32_t row = 0;
 #if __ARM_FEATURE_MVE & 2
@@ -132,12 +132,32 @@ static __attribute__((noinline)) void run_parts(const mmoe_matrix *w, const mmoe
     }
 }
 
-void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
 #if __ARM_FEATURE_MVE & 2
-    if (mmoe_scale_is_safe(x->scale) && w->rows % 4 == 0) {
-        run_whole(w, x, y);
-        return;
-    }
-#endif
-    run_parts(w, x, y);
+/* Where mmoe_scale_is_safe and every tile is whole, straight to the tiles */
+MMOE_NAKED void mmoe_matvec_s8(MMOE_UNUSED const mmoe_matrix *w, MMOE_UNUSED const mmoe_vector *x, MMOE_UNUSED float *y) {
+    __asm__("ldr r3, [r1]\n"
+            "cmp r3, #0x20800000\n"
+            "blo 3f\n"
+            "1:\n"
+            "ldr r3, [r0]\n"
+            "lsls r3, r3, #30\n"
+            "bne 2f\n"
+            "ldrh r3, [r0, #4]\n"
+            "adds r3, #15\n"
+            "lsrs r3, r3, #4\n"
+            "cmp r3, #4\n"
+            "beq.w tiles_64\n"
+            "cmp r3, #2\n"
+            "beq.w tiles_32\n"
+            "cmp r3, #8\n"
+            "beq.w tiles_128\n"
+            "b.w tiles\n"
+            "3:\n"
+            "cmp r3, #0\n"
+            "beq 1b\n"
+            "2:\n"
+            "b.w run_parts\n");
 }
+#else
+void mmoe_matvec_s8(const mmoe_matrix *w, const mmoe_vector *x, float *y) { run_parts(w, x, y); }
+#endif
