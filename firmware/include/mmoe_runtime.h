@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define MMOE_ABI 6 /* changes whenever an emitted file of an older version must not be built */
+#define MMOE_ABI 7 /* changes whenever an emitted file of an older version must not be built */
 
 /* One expert matrix inside a page: byte offsets from the start of the page (SPEC.md 6). */
 typedef struct {
@@ -186,9 +186,13 @@ mmoe_status mmoe_op_linear_add(mmoe_runtime *rt, const mmoe_matrix *w, const mmo
 mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, mmoe_vector *q);
 /* x (hidden) += MoE; n: the normed x for the router, used up; q: the same quantized */
 mmoe_status mmoe_op_moe(mmoe_runtime *rt, const mmoe_moe *moe, float *n, const mmoe_vector *q, float *x, void *scratch);
-/* From here on the pass has one row, that of its last token. */
-mmoe_status mmoe_op_last(mmoe_runtime *rt, float *x, uint32_t n);
-/* The same for a classifier: the mean of x (n) over all positions. */
+/* The last layer of a language model, where nothing but keys and values is needed of tokens before the last one. Of them y has only
+ * the rows from `from` on. */
+mmoe_status mmoe_op_linear_last(mmoe_runtime *rt, const mmoe_matrix *w, uint32_t from, const mmoe_vector *x, float *y, void *scratch);
+/* From here on the pass has one row, that of its last token: q and x (n) hold it alone. */
+mmoe_status mmoe_op_attention_last(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, mmoe_vector *q, float *x,
+                                   uint32_t n);
+/* So has that of a classifier from here on: the mean of x (n) over all positions. */
 mmoe_status mmoe_op_pool(mmoe_runtime *rt, const float *x, uint32_t n, float *mean);
 
 /* --- the runtime as a firmware calls it --------------------------------------------------------------------------------- */

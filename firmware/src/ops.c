@@ -25,22 +25,48 @@ mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, ui
     return MMOE_OK;
 }
 
-mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, void *scratch) {
-    if (rt->rows == 1) {
-        mmoe_matvec(w, x, y);
-        return MMOE_OK;
-    }
+/* y = W x of the first `rows` tokens, `stride` floats apart */
+static void multiply_rows(const mmoe_runtime *rt, uint32_t rows, const mmoe_matrix *w, const mmoe_vector *x, float *y, uint32_t stride,
+                          void *scratch) {
     const mmoe_vector **const in = scratch; /* room for each token of a batch, in 8 bytes; then of their outputs */
     float **const out = (float **)(void *)((uint8_t *)scratch + 8 * MMOE_MIN(rt->model->chunk, MMOE_BATCH));
     void *const matmul = (uint8_t *)scratch + 16 * MMOE_MIN(rt->model->chunk, MMOE_BATCH);
-    for (uint32_t row = 0, count; row < rt->rows; row += count) {
-        count = mmoe_next_batch(rt->rows - row, MMOE_BATCH);
+    for (uint32_t row = 0, count; row < rows; row += count) {
+        count = mmoe_next_batch(rows - row, MMOE_BATCH);
         for (uint32_t i = 0; i < count; i++) {
             in[i] = mmoe_const_vector_row(x, w->columns, row + i);
-            out[i] = y + (row + i) * w->rows;
+            out[i] = y + (row + i) * stride;
         }
         mmoe_matmul(w, in, out, count, matmul);
     }
+}
+
+mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_vector *x, float *y, void *scratch) {
+    if (rt->rows == 1)
+        mmoe_matvec(w, x, y);
+    else
+        multiply_rows(rt, rt->rows, w, x, y, w->rows, scratch);
+    return MMOE_OK;
+}
+
+/* The rows of a matrix from `row` on, a multiple of MMOE_ROWS */
+static mmoe_matrix rows_from(const mmoe_matrix *w, uint32_t row) {
+    const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns), row_bytes = w->bits == 4 ? 16 * groups : MMOE_PAD(w->columns, 16u);
+    mmoe_matrix part = *w;
+    part.rows -= row;
+    part.weights = (const uint8_t *)w->weights + row * row_bytes;
+    if (w->group_scales) part.group_scales += row * groups;
+    part.row_scales += row;
+    return part;
+}
+
+mmoe_status mmoe_op_linear_last(mmoe_runtime *rt, const mmoe_matrix *w, uint32_t from, const mmoe_vector *x, float *y, void *scratch) {
+    const uint32_t last = rt->rows - 1, row = from / MMOE_ROWS * MMOE_ROWS;
+    if (last) {
+        const mmoe_matrix part = rows_from(w, row);
+        multiply_rows(rt, last, &part, x, y + row, w->rows, scratch);
+    }
+    mmoe_matvec(w, mmoe_const_vector_row(x, w->columns, last), y + last * w->rows);
     return MMOE_OK;
 }
 
@@ -76,10 +102,20 @@ mmoe_status mmoe_op_attention(mmoe_runtime *rt, const mmoe_attention *a, uint16_
     return status;
 }
 
-mmoe_status mmoe_op_last(mmoe_runtime *rt, float *x, uint32_t n) {
-    if (rt->rows > 1) memcpy(x, x + (rt->rows - 1) * n, n * sizeof *x);
+mmoe_status mmoe_op_attention_last(mmoe_runtime *rt, const mmoe_attention *a, uint16_t layer, float *qkv, mmoe_vector *q, float *x,
+                                   uint32_t n) {
+    const uint32_t width = (uint32_t)a->heads * a->head_dim, stride = width + 2u * a->kv_heads * a->head_dim, last = rt->rows - 1;
+    uint8_t *const kv = rt->kv + layer * rt->model->kv_bytes;
+    for (uint32_t row = 0; row < last; row++) {
+        const mmoe_status status = mmoe_cache_s8(a, qkv + row * stride, kv, rt->position + row, q);
+        if (status != MMOE_OK) return status;
+    }
+    float *const heads = qkv + last * stride;
+    const mmoe_status status = mmoe_attention_s8(a, heads, kv, rt->position + last, heads, q);
+    if (status != MMOE_OK) return status;
+    if (last) memcpy(x, x + last * n, n * sizeof *x);
     rt->rows = 1;
-    return MMOE_OK;
+    return mmoe_quantize_s8(heads, width, q);
 }
 
 mmoe_status mmoe_op_pool(mmoe_runtime *rt, const float *x, uint32_t n, float *mean) {

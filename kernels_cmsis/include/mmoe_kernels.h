@@ -146,6 +146,9 @@ mmoe_status mmoe_attention_s8(const mmoe_attention *a, float *qkv, void *kv, uin
 mmoe_status mmoe_attention_heads_s8(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *scratch,
                                     uint32_t first, uint32_t end);
 
+/* Only what later positions need of this one, its keys and values, is made: the bits that mmoe_attention_s8 leaves in kv. */
+mmoe_status mmoe_cache_s8(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, void *scratch);
+
 /* CRC-32 of zlib; start with crc = 0. */
 uint32_t mmoe_crc32(uint32_t crc, const void *data, uint32_t length);
 

@@ -54,7 +54,7 @@ class FakeBoard:
 
     def __init__(self, **model_sizes: int) -> None:
         self.model = FakeModel(**model_sizes)
-        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 6
+        self.build_id, self.model_id, self.abi = BUILD_ID, MODEL_ID, 7
         self.boots = 7
         self.noise = b""
         self.silent = False

@@ -84,10 +84,11 @@ class Op:
     """One operation: what it is called, what C it becomes, which buffers it touches.
 
     Attributes:
-        kind: "embed", "window", "rmsnorm", "linear", "bias", "norm_parts", "attention", "moe", "last" or "pool".
+        kind: "embed", "window", "rmsnorm", "linear", "bias", "norm_parts", "attention", "moe" or "pool".
         weights: the model's matrix or tensor it reads, "" for none.
         layer: -1 outside the layers.
         parts: of "norm_parts": offset of the first part, how many, floats of each.
+        last: of "linear" and "attention": of tokens before the last one, only keys and values are made.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Op:
     layer: int = -1
     scratch: str = ""
     parts: tuple[int, int, int] = (0, 0, 0)
+    last: bool = False
 
     @property
     def buffers(self) -> tuple[str, ...]:
@@ -110,7 +112,7 @@ class Graph:
     """A pass: operations in order, and the buffers they use.
 
     Attributes:
-        chunk: tokens that a pass takes at most: rows of every buffer before the operation "last" or "pool".
+        chunk: tokens that a pass takes at most: rows of every buffer before "pool", or in the last layer before "attention".
         result: the logits, alive until the next pass.
     """
 
@@ -169,12 +171,20 @@ class _Builder:
         return name
 
     def linear(
-        self, name: str, buffer: str, source: str, columns: int, outs: tuple[str, ...], weights: str, layer: int = -1
+        self,
+        name: str,
+        buffer: str,
+        source: str,
+        columns: int,
+        outs: tuple[str, ...],
+        weights: str,
+        layer: int = -1,
+        last: bool = False,
     ) -> None:
         """outs: the product, and where it is added to, if anywhere."""
         expression = f"MMOE_LINEAR_SCRATCH_BYTES({self.rows}, {columns})"
         scratch = self.scratch(buffer, linear_scratch_bytes(self.rows, columns), expression)
-        self.op(name, "linear", (source,), outs, weights, layer, scratch)
+        self.op(name, "linear", (source,), outs, weights, layer, scratch, last=last)
 
     def op(
         self,
@@ -186,8 +196,9 @@ class _Builder:
         layer: int = -1,
         scratch: str = "",
         parts: tuple[int, int, int] = (0, 0, 0),
+        last: bool = False,
     ) -> None:
-        self.ops.append(Op(name, kind, inputs, outputs, weights, layer, scratch, parts))
+        self.ops.append(Op(name, kind, inputs, outputs, weights, layer, scratch, parts, last))
 
 
 def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
@@ -209,34 +220,36 @@ def build_graph(config: ModelConfig, chunk: int = 1) -> Graph:
         b.op("embed", "embed", (), (x,), "embed")
     for layer in range(config.num_hidden_layers):
         at, upper = f"layers.{layer}.", f"L{layer}_"
+        last = layer == config.num_hidden_layers - 1 and not config.is_classifier
         normed, vector = b.floats(upper + "ATTN_NORM", d), b.vector(upper + "ATTN_INPUT", d)
         b.op(at + "attn_norm", "rmsnorm", (x,), (normed, vector), at + "attn_norm", layer)
         qkv = b.floats(upper + "QKV", config.qkv_rows)
-        b.linear(at + "qkv", upper + "QKV_SCRATCH", vector, d, (qkv,), at + "qkv", layer)
+        b.linear(at + "qkv", upper + "QKV_SCRATCH", vector, d, (qkv,), at + "qkv", layer, last)
         if config.attention_bias:
             b.op(at + "qkv_bias", "bias", (qkv,), (qkv,), at + "qkv_bias", layer)
         for norm, parts in _pre_rotary_norms(config):
             b.op(at + norm, "norm_parts", (qkv,), (qkv,), at + norm, layer, parts=parts)
+        if last:
+            b.rows = 1
         vector, out = b.heads(upper + "HEADS_INPUT", config), b.floats(upper + "ATTN_OUT", d)
-        b.op(at + "attention", "attention", (qkv,), (qkv, vector), layer=layer)
+        inputs, outputs = ((qkv, x), (qkv, vector, x)) if last else ((qkv,), (qkv, vector))
+        b.op(at + "attention", "attention", inputs, outputs, layer=layer, last=last)
         b.linear(at + "o", upper + "O_SCRATCH", vector, width, (out, x), at + "o", layer)
         normed, vector = b.floats(upper + "MOE_NORM", d), b.vector(upper + "MOE_INPUT", d)
         b.op(at + "moe_norm", "rmsnorm", (x,), (normed, vector), at + "moe_norm", layer)
-        sizes = ", ".join(map(str, (chunk, d, *moe_shape(config, layer))))
+        sizes = ", ".join(map(str, (b.rows, d, *moe_shape(config, layer))))
         scratch = b.scratch(
-            upper + "MOE_SCRATCH", moe_scratch_bytes(config, layer, chunk), f"MMOE_MOE_SCRATCH_BYTES({sizes})"
+            upper + "MOE_SCRATCH", moe_scratch_bytes(config, layer, b.rows), f"MMOE_MOE_SCRATCH_BYTES({sizes})"
         )
         b.op(at + "moe", "moe", (normed, vector, x), (normed, x), layer=layer, scratch=scratch)
-    b.rows = 1
+    result = x
     if config.is_classifier:
-        last = b.floats("MEAN", d)
-        b.op("pool", "pool", (x,), (last,))
-    else:
-        last = x
-        b.op("last", "last", (x,), (x,))
+        b.rows = 1
+        result = b.floats("MEAN", d)
+        b.op("pool", "pool", (x,), (result,))
     normed, vector = b.floats("FINAL_NORM", d), b.vector("HEAD_INPUT", d)
     logits = b.floats("LOGITS", config.vocab_size)
-    b.op("norm", "rmsnorm", (last,), (normed, vector), "norm")
+    b.op("norm", "rmsnorm", (result,), (normed, vector), "norm")
     b.linear("head", "HEAD_SCRATCH", vector, d, (logits,), "embed" if config.tie_word_embeddings else "head")
     return Graph(tuple(b.ops), b.tensors, logits, chunk)
 

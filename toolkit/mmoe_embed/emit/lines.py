@@ -59,11 +59,9 @@ def op_lines(graph: Graph, config: ModelConfig) -> list[str]:
     """The body of the pass, one RUN(...) per operation; logits are made only when asked for."""
     lines = []
     for op in graph.ops:
-        if op.kind == "last":
+        if op.name == "norm":
             lines.append("if (!rt->head) return MMOE_OK;")
         lines.append(f"RUN({op_symbol(op)}, {_call(op, graph, config)});")
-        if op.kind == "pool":
-            lines.append("if (!rt->head) return MMOE_OK;")
     return lines
 
 
@@ -89,6 +87,11 @@ def _call(op: Op, graph: Graph, config: ModelConfig) -> str:
         case "rmsnorm":
             eps = float_literal(config.rms_norm_eps)
             return f"mmoe_op_rmsnorm(rt, {ins[0]}, {weights}, {size(0)}, {eps}, {outs[0]}, {outs[1]})"
+        case "linear" if op.last:
+            queries = config.attention_width
+            return f"mmoe_op_linear_last(rt, &{weights}, {queries}, {ins[0]}, {outs[0]}, {at(op.scratch)})"
+        case "attention" if op.last:
+            return f"mmoe_op_attention_last(rt, &attention, {op.layer}, {', '.join(outs)}, {size(1)})"
         case "linear":
             name, to = ("mmoe_op_linear", outs[0]) if len(outs) == 1 else ("mmoe_op_linear_add", ", ".join(outs))
             return f"{name}(rt, &{weights}, {ins[0]}, {to}, {at(op.scratch)})"
@@ -99,8 +102,6 @@ def _call(op: Op, graph: Graph, config: ModelConfig) -> str:
             return f"mmoe_op_norm_parts(rt, {outs[0]}, {size(0)}, {parts}, {weights}, {eps})"
         case "attention":
             return f"mmoe_op_attention(rt, &attention, {op.layer}, {ins[0]}, {outs[1]})"
-        case "last":
-            return f"mmoe_op_last(rt, {outs[0]}, {size(0)})"
         case "moe":
             return f"mmoe_op_moe(rt, &layers_{op.layer}_moe, {ins[0]}, {ins[1]}, {ins[2]}, {at(op.scratch)})"
     raise AssertionError(op.kind)

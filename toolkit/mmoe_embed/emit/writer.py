@@ -19,7 +19,7 @@ from mmoe_embed.tokens import build_tables
 from mmoe_embed.weights import build_weights, symbol_name
 from mmoe_embed.whole_file import write_whole
 
-ABI = 6  # MMOE_ABI in firmware/include/mmoe_runtime.h
+ABI = 7  # MMOE_ABI in firmware/include/mmoe_runtime.h
 
 
 @dataclasses.dataclass(frozen=True)

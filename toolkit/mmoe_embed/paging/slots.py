@@ -62,8 +62,10 @@ class Slots:
             routes: uint8 (layers, top_k) of each token.
         """
         self.begin_pass()
-        for layer in range(len(self._config.routed_layers)):
-            chosen = sorted({int(expert) for token in routes for expert in token[layer]})
+        config = self._config
+        for layer, number in enumerate(config.routed_layers):
+            only_last = number == config.num_hidden_layers - 1 and not config.is_classifier
+            chosen = sorted({int(expert) for token in routes[-1 if only_last else 0 :] for expert in token[layer]})
             most = self._group_size(layer)
             for first in range(0, len(chosen), most):
                 self._ask(layer, chosen[first : first + most])

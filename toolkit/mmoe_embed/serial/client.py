@@ -25,7 +25,7 @@ from mmoe_embed.serial.replies import (
     Step,
 )
 
-PROTOCOL_ABI = 6
+PROTOCOL_ABI = 7
 MAX_PREFILL = MAX_PAYLOAD_BYTES // 4  # tokens of one request
 _SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 16, 1024  # of one reply: on the worst line, and on a good one
 _GOOD_PIECES = 64  # that came at once before longer ones are tried again
