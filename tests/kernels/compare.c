@@ -352,6 +352,17 @@ static mmoe_status attend_in_two(const mmoe_attention *a, float *qkv, void *kv, 
     check(memcmp(y_b + MAX_N + below_cut, out + below_cut, 4 * (end - below_cut)) == 0, 40000, cut, a->head_dim);
     return lower == MMOE_OK ? upper : lower;
 }
+/* Keys and values alone, first: what the whole attention leaves in the cache is there already. */
+static mmoe_status keep_and_attend(const mmoe_attention *a, float *qkv, void *kv, uint32_t position, float *out, void *work) {
+    static uint8_t kept[sizeof cache_a];
+    const uint32_t bytes = MMOE_KV_BYTES(a->kv_heads, a->context, a->head_dim);
+    memcpy(x, qkv, 4u * (a->heads + 2u * a->kv_heads) * a->head_dim);
+    const mmoe_status keeping = mmoe_cache_s8(a, x, kv, position, work);
+    memcpy(kept, kv, bytes);
+    const mmoe_status status = mmoe_attention_s8(a, qkv, kv, position, out, work);
+    check(status != MMOE_OK || (keeping == MMOE_OK && memcmp(kept, kv, bytes) == 0), 50000, position, a->head_dim);
+    return status;
+}
 static void compare_attention(mmoe_status (*attend)(const mmoe_attention *, float *, void *, uint32_t, float *, void *)) {
     uint32_t kv_heads = 1 + below(2), group = 1 + below(6), dim = 2 * (1 + below(24));
     if (below(2)) dim = 32;
@@ -384,6 +395,7 @@ static void compare_attention(mmoe_status (*attend)(const mmoe_attention *, floa
 }
 static void attention_s8(void) { compare_attention(mmoe_attention_s8); }
 static void attention_heads_s8(void) { compare_attention(attend_in_two); }
+static void cache_s8(void) { compare_attention(keep_and_attend); }
 static void crc32(void) {
     uint32_t n = below(8) ? below(300) : below(5000), start = below(16);
     for (uint32_t i = 0; i < start + n; i++) weights[i] = (uint8_t)random_bits();
@@ -421,6 +433,7 @@ int main(void) {
     compare("mmoe_exp_f32", exp_f32, CASES);
     compare("mmoe_sqrt_f32", sqrt_f32, CASES);
     compare("mmoe_attention_s8", attention_s8, CASES / 8);
+    compare("mmoe_cache_s8", cache_s8, CASES / 16);
     compare("mmoe_attention_heads_s8", attention_heads_s8, CASES / 16);
     compare("mmoe_crc32", crc32, CASES);
     return 0;
