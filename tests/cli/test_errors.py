@@ -121,7 +121,14 @@ def test_build_does_not_do_again_what_did_not_change(tmp_path: Path, checkpoint:
 
 
 @pytest.mark.arm
-@pytest.mark.parametrize(("board", "compiler"), [("qemu_mps2_an386", "gcc"), ("qemu_mps2_an385", "zig")])
+@pytest.mark.parametrize(
+    ("board", "compiler"),
+    [
+        ("qemu_mps2_an386", "gcc"),
+        ("qemu_mps2_an386", "zig"),
+        pytest.param("qemu_mps2_an385", "zig", marks=pytest.mark.slow),  # with clang's library
+    ],
+)
 def test_build_gives_the_same_bytes_wherever_it_is_made(
     tmp_path: Path, checkpoint: Path, board: str, compiler: str
 ) -> None:

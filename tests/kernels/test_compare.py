@@ -19,7 +19,8 @@ EMULATED = [
     for name in ARM
     for compiler in ("arm-none-eabi-gcc", "zig")
 ]
-ONCE = [p for p in EMULATED if p.id not in ("qemu_mps2_an500-zig", "qemu_mps2_an505-arm-none-eabi-gcc")]
+SELDOM = ("qemu_mps2_an500-zig", "qemu_mps2_an505-arm-none-eabi-gcc", "qemu_mps2_an385-arm-none-eabi-gcc")
+ONCE = [p for p in EMULATED if p.id not in SELDOM]
 HOSTS = [
     pytest.param("host_x86_64", "gcc", marks=pytest.mark.gcc, id="host_x86_64"),
     pytest.param("linux_aarch64", compiler_of(TARGETS["linux_aarch64"]), marks=pytest.mark.aarch64, id="linux_aarch64"),

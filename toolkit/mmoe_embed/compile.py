@@ -137,8 +137,12 @@ def _link(board: Board, plan: BoardPlan, toolchain: Toolchain, outputs: list[Pat
             extra += ["-Wl,--no-warn-rwx-segments"]
     libraries = ["-lgcc"] if bare and toolchain.name == "gcc" else [] if bare else ["-lpthread"]
     if toolchain.library:
-        library = folder / "obj" / "compiler_rt.a"
-        _run([*toolchain.library, f"-femit-bin={library}"], "making clang's library", folder)
+        key = hashlib.sha256("\0".join([toolchain.version, *toolchain.library]).encode()).hexdigest()[:16]
+        library = folder / "obj" / f"compiler_rt-{key}.a"
+        if not library.is_file():
+            made = partial_file(library)
+            _run([*toolchain.library, f"-femit-bin={made}"], "making clang's library", folder)
+            os.replace(made, library)
         libraries.append(str(library))
     if plan.storage == "file" and "-static" not in toolchain.link:
         extra.append("-static")
