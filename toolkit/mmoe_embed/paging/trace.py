@@ -134,7 +134,6 @@ def make_trace(
     _, used = np.unique(np.stack([turn, phase, step, layer], 1), axis=0, return_counts=True)
     moment = np.where(phase == PREFILL, step // prefill if prefill else 0, step)  # of a prompt: which chunk
     order = np.lexsort((layer, moment, phase, turn))
-    order = order[_is_computed(turn, phase, moment, layer, step)[order]]
     turn, phase, moment, layer, expert, step = (column[order] for column in (turn, phase, moment, layer, expert, step))
     token = np.ones(len(turn), bool)
     token[1:] = (turn[1:] != turn[:-1]) | (phase[1:] != phase[:-1]) | (moment[1:] != moment[:-1])
@@ -160,14 +159,6 @@ def make_trace(
         token_starts=token[batch_start],
         guesses=guesses,
     )
-
-
-def _is_computed(turn: Integers, phase: Integers, moment: Integers, layer: Integers, step: Integers) -> npt.NDArray[np.bool_]:
-    """Which rows a runtime comes to: in the last layer, of a chunk of a prompt only those of its last token (SPEC.md 3.6)."""
-    _, chunk = np.unique(np.stack([turn, phase, moment], 1), axis=0, return_inverse=True)
-    last = np.zeros(int(chunk.max()) + 1 if len(chunk) else 0, np.int64)
-    np.maximum.at(last, chunk, step)
-    return (phase != PREFILL) | (layer < layer.max(initial=0)) | (step == last[chunk])
 
 
 def _arrange_guesses(
