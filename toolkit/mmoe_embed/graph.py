@@ -112,7 +112,7 @@ class Graph:
     """A pass: operations in order, and the buffers they use.
 
     Attributes:
-        chunk: tokens that a pass takes at most: rows of every buffer before "pool", or in the last layer before "attention".
+        chunk: tokens that a pass takes at most: rows of every buffer before "pool", or before the last attention.
         result: the logits, alive until the next pass.
     """
 

@@ -120,8 +120,8 @@ def zig_library(target: Sequence[str]) -> tuple[str, ...]:
         target: -target and -mcpu, as `zig cc` takes them.
     """
     source = _zig_folder() / "lib" / "compiler_rt.zig"
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zig"  # as the driver's own, not one a build
-    cache = os.environ.get("ZIG_GLOBAL_CACHE_DIR") or str(caches)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")  # the driver's own, not one in a build
+    cache = os.environ.get("ZIG_GLOBAL_CACHE_DIR") or str(caches / "zig")
     options = ("-O", "ReleaseFast", "-fstrip", "-ffunction-sections", "-fno-compiler-rt", "--cache-dir", cache)
     return (*ZIG, "build-lib", str(source), *target, *options)
 
