@@ -37,7 +37,7 @@ def test_bench_model_counts_every_operation(tmp_path, capsys):
     assert code == 0
     assert (cost["unit"], cost["tokens"]) == ("instructions", TOKENS)
     operations = {operation["name"]: operation for operation in cost["operations"]}
-    assert list(operations) == ["embed", "attn_norm", "qkv", "attention", "o", "moe_norm", "moe", "last", "norm", "head"]
+    assert list(operations) == ["embed", "attn_norm", "qkv", "attention", "o", "moe_norm", "moe", "norm", "head"]
     # two layers; rows of q, k, v; a shared FFN and two experts; 300 tokens
     macs = {"qkv": 2 * 6 * 32 * 64, "o": 2 * 64 * 128, "moe": 2 * 3 * 64 * (128 + 2 * 32), "head": 300 * 64}
     assert {name: operation["macs"] for name, operation in operations.items() if operation["macs"]} == macs
