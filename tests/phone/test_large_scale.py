@@ -203,7 +203,8 @@ def test_peers_are_compared_by_their_fastest_round() -> None:
         {"ours": {"prefill": 2.0, "MoE decode": 3.0}, "theirs": {"prefill": 8.0}, "layer": {"MoE decode": 6.0}},
         {"ours": {"prefill": 4.0, "MoE decode": 3.0}, "theirs": {"prefill": 9.0}, "layer": {"MoE decode": 9.0}},
     ]
-    ours, theirs, layer, version = phone_peers.render(rounds, {"theirs": "1.0"}, Request()).splitlines()[-4:]
+    table = phone_peers.render(phone_peers.compare(rounds), len(rounds), {"theirs": "1.0"}, Request())
+    ours, theirs, layer, version = table.splitlines()[-4:]
     assert ours.split()[1:] == ["1.00", "(1.00)", "1.00", "(1.00)"]
     assert theirs.split()[1:] == ["4.00", "(2.83)"]
     assert layer.split()[1:] == ["2.00", "(2.50)"]
