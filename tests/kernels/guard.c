@@ -7,7 +7,7 @@
 #include "host.h"
 #include "mmoe_kernels.h"
 
-enum { MOST = 8192, MANY = 16 };
+enum { MOST = 3 * 4 * 1024 + 256, MANY = 16 };
 static _Alignas(16) uint8_t plain[16][MOST];
 static uint32_t guarded, next;
 
@@ -54,6 +54,8 @@ static void elementwise(uint32_t n) {
     (void)mmoe_swiglu_s8(floats(2 * n), n, 1.0f, buffer(MMOE_VECTOR_BYTES(n), 16));
     (void)mmoe_rmsnorm_s8(x, floats(n), n, 1e-6f, y, buffer(MMOE_VECTOR_BYTES(n), 16));
     (void)mmoe_argmax_f32(x, n);
+    const mmoe_sampling sampling = {0.7f, n % 3, n};
+    (void)mmoe_sample_f32(x, n, &sampling, n);
     (void)mmoe_crc32(0, x, 4 * n);
     if (n % 2 == 0) mmoe_rotary_f32(x, floats(n / 2), floats(n / 2), n);
 }
@@ -73,6 +75,8 @@ static void attention(uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t 
     void *kv = buffer(MMOE_KV_BYTES(kv_heads, context, dim), 16);
     void *scratch = buffer(MMOE_ATTENTION_SCRATCH_BYTES(heads, kv_heads, context, dim), 16);
     for (uint32_t p = 0; p < context; p++) (void)mmoe_attention_s8(&a, qkv, kv, p, out, scratch);
+    for (uint32_t head = 0; head < kv_heads; head++)
+        (void)mmoe_attention_heads_s8(&a, qkv, kv, context - 1, out, scratch, head, head + 1);
 }
 
 int main(void) {
@@ -88,6 +92,17 @@ int main(void) {
             next = 0, attention(2 + 2 * (size % 2), 2, 2 + size % 20 / 2 * 2, 1 + size % 19);
         }
     }
+    static const uint16_t wide[][2] = {/* columns, rows: past what kernels do for short rows alone */
+        {511, 5}, {512, 1}, {512, 4}, {544, 3}, {1024, 2}, {1024, 5}};
+    for (uint32_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        for (guarded = 0; guarded < 13; guarded++) {
+            next = 0, matvec(8, wide[i][1], wide[i][0]);
+            next = 0, matvec(4, wide[i][1], wide[i][0]);
+            next = 0, elementwise(wide[i][0]);
+            next = 0, route(3, wide[i][0]);
+        }
+    }
+    for (guarded = 0; guarded < 13; guarded++) next = 0, attention(8, 2, 32, 40);
     host_print("guard ok\n");
     return 0;
 }

@@ -1,5 +1,6 @@
 """Fast kernels against the reference on their own cores, and no access behind a buffer's end."""
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,13 +14,15 @@ from mmoe_embed.errors import DeviceError
 from mmoe_embed.resources import kernels_dir
 
 HERE = Path(__file__).parent
-ARM = ("qemu_mps3_an547", "qemu_mps2_an386", "qemu_mps2_an500", "qemu_mps2_an505", "qemu_mps2_an385")
+ARM = ("qemu_mps3_an547", "qemu_mps2_an386", "qemu_mps2_an500", "qemu_mps2_an505", "qemu_mps2_an385", "qemu_microbit")
 EMULATED = [
     pytest.param(name, compiler, marks=[pytest.mark.arm, pytest.mark.qemu], id=f"{name}-{compiler}")
     for name in ARM
     for compiler in ("arm-none-eabi-gcc", "zig")
 ]
-SELDOM = ("qemu_mps2_an500-zig", "qemu_mps2_an505-arm-none-eabi-gcc", "qemu_mps2_an385-arm-none-eabi-gcc")
+SELDOM = (
+    "qemu_mps2_an500-zig", "qemu_mps2_an505-arm-none-eabi-gcc", "qemu_mps2_an385-arm-none-eabi-gcc", "qemu_microbit-zig",
+)  # fmt: skip
 ONCE = [p for p in EMULATED if p.id not in SELDOM]
 HOSTS = [
     pytest.param("host_x86_64", "gcc", marks=pytest.mark.gcc, id="host_x86_64"),
@@ -44,7 +47,9 @@ def target_or_skip(name: str, compiler: str) -> Target:
 
 def run_on_every_cpu(target: Target, program: Path) -> list[str]:
     """What a program printed, on hosts on this CPU and on emulated ones that take the other paths."""
-    return [run_program(target, program, cpu=cpu) for cpu in ("", *target.cpus)]
+    own = [""] if not target.is_host or target.processor == platform.machine() else []
+    cpus = target.cpus if target.is_host else ()
+    return [run_program(target, program, cpu=cpu) for cpu in (*own, *cpus)]
 
 
 @pytest.mark.parametrize(("name", "compiler"), [*ONCE, *HOSTS, *CLANG_HOSTS])
@@ -82,9 +87,18 @@ def test_kernels_stay_inside_their_buffers(name, compiler, tmp_path):
 
 @pytest.mark.gcc
 @pytest.mark.parametrize("program", ["compare.c", "guard.c"])
-@pytest.mark.parametrize("allowed", ["MMOE_X86_AVX2 | MMOE_X86_VNNI | MMOE_X86_CLMUL", "MMOE_X86_AVX2", "0"])
-def test_kernels_under_sanitizers(program, allowed, tmp_path):
+@pytest.mark.parametrize(
+    ("allowed", "needs"),
+    [
+        ("MMOE_X86_AVX2 | MMOE_X86_VNNI | MMOE_X86_CLMUL", "avx512_vnni"),
+        ("MMOE_X86_AVX2", "avx2"),
+        ("0", ""),
+    ],
+)
+def test_kernels_under_sanitizers(program, allowed, needs, tmp_path):
     target = target_or_skip("host_x86_64", "gcc")
+    if needs not in Path("/proc/cpuinfo").read_text():
+        pytest.skip(f"this CPU has no {needs}")
     flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", f"-DMMOE_X86_ALLOWED=({allowed})")
     built = build_program(target, "gcc", tmp_path / program, [HERE / program], with_reference=True, flags=flags,
                           optimize="-O1")  # fmt: skip
