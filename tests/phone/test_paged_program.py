@@ -171,6 +171,7 @@ def take_pieces(session):
     return [session.prefill(source.integers(0, 300, count).tolist()) for count in (1, 5, 1, 1, 3)]
 
 
+@pytest.mark.slow
 def test_xnnpack_computes_the_dense_part_beside_paged_experts(tmp_path, operators):
     """A second backend takes no weight and no scale from XNNPACK's products: they are those of experts in place."""
     model = quantize(tmp_path / "checkpoint", hidden_size=64, num_hidden_layers=1)
