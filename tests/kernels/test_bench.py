@@ -37,6 +37,13 @@ def test_recorded_matrix_products_reach_their_goals(board):
     assert counts["mmoe_matvec_s4g32", 512, 256, 1] <= int4
 
 
+def test_code_of_a_kernel_counts_what_it_calls():
+    code = {count.kernel: count.code_bytes for count in read_counts(RESULTS / "qemu_mps2_an386.csv")}
+    assert code["mmoe_rmsnorm_s8"] > code["mmoe_rmsnorm_f32"] + code["mmoe_quantize_s8"] / 2
+    assert code["mmoe_sample_f32"] > code["mmoe_argmax_f32"] > 0
+    assert {"mmoe_gate_f32", "mmoe_normalize_f32", "mmoe_route_f32", "mmoe_crc32"} <= code.keys()
+
+
 @pytest.mark.arm
 @pytest.mark.qemu
 def test_matrix_products_reach_their_goals_with_clang():

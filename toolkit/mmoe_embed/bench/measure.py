@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from mmoe_embed.bench.emulator import run_program
 from mmoe_embed.bench.image import FIRMWARE, build_program, compiler_of, has_compiler, kernel_sources
@@ -21,8 +22,9 @@ class KernelCount:
     Args:
         instructions: of one call; on hosts 0.
         nanoseconds: of one call, on hosts; on emulated cores 0.
-        batch: vectors at once; of attention heads, of routing the experts that are chosen.
-        code_bytes: machine code of the file the kernel is named after, without what it calls; of no kernel 0.
+        batch: vectors at once; of attention heads, of routing the experts that are chosen, of sampling its top_k, of
+            normalizing the channels.
+        code_bytes: machine code of the kernel and of the kernels that it calls; of no kernel 0.
         stack_bytes: deepest use below the caller; on hosts 0.
     """
 
@@ -53,9 +55,27 @@ class KernelCount:
         return self.instructions or self.nanoseconds
 
 
-def _code_bytes(path: Path) -> int:
+def _read_object(path: Path) -> tuple[int, set[str]]:
+    """Bytes of an object's code, and what it calls elsewhere."""
     with path.open("rb") as file:
-        return sum(section["sh_size"] for section in ELFFile(file).iter_sections() if section.name.startswith(".text"))
+        elf = ELFFile(file)
+        size = sum(section["sh_size"] for section in elf.iter_sections() if section.name.startswith(".text"))
+        tables = [section for section in elf.iter_sections() if isinstance(section, SymbolTableSection)]
+        symbols = [symbol for table in tables for symbol in table.iter_symbols()]
+    return size, {symbol.name for symbol in symbols if symbol["st_shndx"] == "SHN_UNDEF"}
+
+
+def _code_bytes(objects: dict[str, Path]) -> dict[str, int]:
+    """Bytes of code of each function, what it calls among them included: one object a function, called like it."""
+    read = {name: _read_object(path) for name, path in objects.items()}
+
+    def reach(name: str, seen: set[str]) -> set[str]:
+        seen.add(name)
+        for called in read[name][1] & read.keys() - seen:
+            reach(called, seen)
+        return seen
+
+    return {name: sum(read[each][0] for each in reach(name, set())) for name in read}
 
 
 def find_target(board: str) -> Target:
@@ -108,10 +128,9 @@ def measure_kernels(board: str, compiler: str = "", kernel: str = "") -> list[Ke
     with tempfile.TemporaryDirectory() as folder:
         program = build_program(target, chosen, Path(folder) / "bench", [FIRMWARE / "bench.c"])
         output = run_program(target, program)
-        sizes = {
-            path.stem: _code_bytes(Path(folder) / "bench.objects" / f"{path.parent.name}.{path.stem}.o")
-            for path in kernel_sources(target.folders)
-        }
+        objects = Path(folder) / "bench.objects"
+        sources = kernel_sources(target.folders)
+        sizes = _code_bytes({path.stem: objects / f"{path.parent.name}.{path.stem}.o" for path in sources})
     counts = [_parse_line(target, line, sizes) for line in output.splitlines() if line.startswith(("mmoe_", "memcpy"))]
     return [count for count in counts if kernel in ("", count.kernel)]
 
@@ -137,7 +156,8 @@ def measure_cmsis_nn(board: str, checkout: Path, compiler: str = "") -> list[Ker
     with tempfile.TemporaryDirectory() as folder:
         program = build_program(target, chosen, Path(folder) / "bench", [FIRMWARE / "bench_cmsis_nn.c"],
                                 others=sources, includes=[checkout / "Include"])  # fmt: skip
-        sizes = {path.stem: _code_bytes(Path(folder) / "bench.objects" / f"other.{path.stem}.o") for path in sources}
+        objects = Path(folder) / "bench.objects"
+        sizes = _code_bytes({path.stem: objects / f"other.{path.stem}.o" for path in sources})
         lines = run_program(target, program).splitlines()
     return [_parse_line(target, line, sizes) for line in lines]
 

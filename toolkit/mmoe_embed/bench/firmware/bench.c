@@ -2,7 +2,7 @@
  *
  * Measures every kernel on the core it runs on; prints one line a kernel and shape:
  * kernel rows columns batch macs count calls stack
- * batch: vectors at once; of attention heads, of routing the experts that are chosen.
+ * batch: vectors at once; of attention heads, of routing the experts that are chosen, of sampling top_k, of normalizing channels.
  * count: instructions (hosts: nanoseconds) of `calls` calls, the price of an empty call taken off. */
 #include <string.h>
 
@@ -53,6 +53,12 @@ static void run_swiglu(void) { /* of the same numbers each time: it uses them up
 }
 static void run_rotary(void) { mmoe_rotary_f32(y, attention.cosine, attention.sine, columns); }
 static void run_argmax(void) { y[0] = (float)mmoe_argmax_f32(x, columns); }
+static void run_sample(void) {
+    const mmoe_sampling sampling = {0.8f, batch, 1};
+    y[0] = (float)mmoe_sample_f32(x, columns, &sampling, 1);
+}
+static void run_gate(void) { y[0] = mmoe_gate_f32(x, row_scales, columns); }
+static void run_normalize(void) { mmoe_normalize_f32(x, row_scales, row_scales, batch, columns, y); }
 static void run_route(void) {
     const mmoe_router router = {
         .experts = (uint16_t)rows,
@@ -141,6 +147,13 @@ int main(void) {
         measure("mmoe_accumulate_f32", run_accumulate, columns);
         measure("mmoe_swiglu_s8", run_swiglu, columns);
         measure("mmoe_argmax_f32", run_argmax, columns);
+        measure("mmoe_gate_f32", run_gate, columns);
+        batch = 6;
+        measure("mmoe_normalize_f32", run_normalize, columns);
+        batch = 40;
+        measure("mmoe_sample_f32", run_sample, columns);
+        batch = 0;
+        measure("mmoe_sample_f32", run_sample, columns);
         for (batch = 2; batch <= TOP_K; batch += 2) measure("mmoe_combine_f32", run_combine, batch * columns);
         batch = 1;
     }
