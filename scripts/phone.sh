@@ -3,7 +3,7 @@
 # usage: scripts/phone.sh FOLDER   (about 15 GB; as root, for the limits of memory; what FOLDER has already is used again)
 # With llama-cpp-python and gguf in the same environment also against llama.cpp, with the phone extra also against ExecuTorch.
 set -euo pipefail
-folder=$1
+folder=${1:?usage: scripts/phone.sh FOLDER}
 scripts=$(dirname "$0")
 python=${PYTHON:-python}
 mkdir -p "$folder"

@@ -276,9 +276,9 @@ mmoe_status mmoe_session_prompt(mmoe_session *s, const uint8_t *text, uint32_t l
 /* The next token of the answer; *done 1: there is none, *token ended it. MMOE_E_NO_PROMPT when no prompt is running. */
 mmoe_status mmoe_session_next(mmoe_session *s, uint32_t *token, uint8_t *done);
 
-/* How many of the `left` rows of a chunk go through a matrix together, most of them at most: the rest is no small one. most: even */
+/* How many of the `left` rows of a chunk go through a matrix together, most of them at most: the rest is no small one */
 static inline uint32_t mmoe_next_batch(uint32_t left, uint32_t most) {
-    return left <= most ? left : left < 2 * most ? MMOE_PAD(left, 4u) / 2 : most;
+    return left <= most ? left : left < 2 * most ? MMOE_MIN(MMOE_PAD(left, 4u) / 2, most) : most;
 }
 
 /* --- rows of a chunk's buffers -------------------------------------------------------------------------------------------- */

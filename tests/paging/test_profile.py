@@ -41,6 +41,13 @@ def test_build_spans_tells_what_was_hidden() -> None:
     assert {event["tid"] for event in drawn} == {1, 2, 4, 5}
 
 
+def test_reads_under_way_together_are_drawn_one_after_the_other() -> None:
+    numbers = (STEP, 0), (READ, 1), (READ, 2), (READ_END, 1), (READ_END, 2), (OP, 0)
+    events = [Event(10 * i, kind, argument) for i, (kind, argument) in enumerate(numbers)]
+    reads = [(s.name, s.start, s.end) for s in build_spans(events, ["moe"], 16, 5) if s.lane == "read"]
+    assert reads == [("expert 0.1", 10, 30), ("expert 0.2", 30, 40)]
+
+
 def test_build_spans_needs_a_whole_step() -> None:
     with pytest.raises(ToolkitError, match="no whole step"):
         build_spans(EVENTS[:1], [], 16, 1)

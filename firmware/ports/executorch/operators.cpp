@@ -141,7 +141,7 @@ Tensor& pool_out(KernelRuntimeContext& context, const Tensor& x, Tensor& sums, T
     const int64_t p = position.const_data_ptr<int64_t>()[0];
     int64_t* end = ends.mutable_data_ptr<int64_t>();
     const int before = p != 0 && end[0] == p ? 0 : 1, now = 1 - before;
-    if (p != 0 && end[before] != p) return succeed(context, MMOE_E_ARGUMENT), out;
+    if (p != 0 && end[before] != p) return succeed(context, MMOE_E_CONTEXT), out;
     float *sum = sums.mutable_data_ptr<float>() + now * n, *mean = out.mutable_data_ptr<float>();
     if (p != 0)
         std::memcpy(sum, sums.const_data_ptr<float>() + before * n, n * sizeof *sum);

@@ -139,6 +139,8 @@ class Pass(nn.Module):
                 c.qk_norm,
                 eps,
             )
+            if layer == c.num_hidden_layers - 1 and not c.is_classifier:  # SPEC.md 3.6: the others are not looked at
+                x, heads = x[-1:], heads[-1:]
             x = x + self._linear(heads, at + "o", d, c.attention_width, self.bits)
             n = ops.rmsnorm(x, take(at + "moe_norm"), eps)
             _, top_k, width, shared_width = moe_shape(c, layer)
@@ -163,7 +165,7 @@ class Pass(nn.Module):
                 not c.norm_topk_prob,
                 c.routed_scaling_factor,
             )
-        last = ops.pool(x, take("sums"), take("ends"), position) if c.is_classifier else x[-1][None]
+        last = ops.pool(x, take("sums"), take("ends"), position) if c.is_classifier else x
         n = ops.rmsnorm(last, take("norm"), eps)
         return self._linear(n, "embed" if c.tie_word_embeddings else "head", c.vocab_size, d, 8)[0]
 

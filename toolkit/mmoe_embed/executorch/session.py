@@ -27,6 +27,7 @@ _FAILURES = {
         "or its tensors do not begin at multiples of 16 bytes (MMOE_E_ARGUMENT)",
         _EXPORT,
     ),
+    -2: ("the position is not where the sequence is, or beyond the context (MMOE_E_CONTEXT)", "start a new sequence"),
     -3: ("the token is not in the vocabulary (MMOE_E_TOKEN)", "tokens of the tokenizer.json beside the program"),
     -4: ("an activation is too large or NaN (MMOE_E_NUMERIC)", "mmoe-embed validate, and the checkpoint's weights"),
     -5: ("an expert's page does not match its CRC-32 (MMOE_E_PAGE_CRC)", _EXPORT),
@@ -36,7 +37,8 @@ _FAILURES = {
     ),
     -8: ("the experts are not those of the program, or their file ends too early (MMOE_E_IMAGE)", _EXPORT),
     -9: (
-        "another program with paged experts is loaded; only one at a time in a process (MMOE_E_UNSUPPORTED)",
+        "another program with paged experts is loaded, only one at a time in a process; or the process may start no "
+        "thread for reading (MMOE_E_UNSUPPORTED)",
         "drop the other Session first, or use another process",
     ),
 }

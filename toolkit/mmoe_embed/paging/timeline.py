@@ -58,6 +58,7 @@ def build_spans(events: Sequence[Event], op_names: Sequence[str], experts: int, 
     spans: list[Span] = []
     open_spans: dict[tuple[str, int], int] = {}
     zero = before = events[0].ticks
+    read_end = 0
     for event in events:
         now = event.ticks - zero
         if event.kind == STEP:
@@ -71,7 +72,10 @@ def build_spans(events: Sequence[Event], op_names: Sequence[str], experts: int, 
             if event.kind == begin:
                 open_spans[key] = now
             elif event.kind == end and key in open_spans:  # else it began before the first step shown
-                spans.append(Span(lane, _name_expert(event.argument, experts), open_spans.pop(key), now))
+                start = open_spans.pop(key)
+                if lane == "read":  # of several under way one is read, the others wait for it (SPEC.md 8.1, load_ticks)
+                    start, read_end = max(start, read_end), now
+                spans.append(Span(lane, _name_expert(event.argument, experts), start, now))
     waits = [span for span in spans if span.lane == "wait"]
     return [_hide(span, waits) if span.lane == "read" else span for span in spans]
 
