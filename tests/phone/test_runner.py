@@ -66,5 +66,5 @@ def test_runner_names_what_is_wrong(program, runner, tmp_path):
     assert "the context of 48 tokens is full" in full.stderr
     assert len(full.stdout.splitlines()) == 48 - len(CHECK_PROMPT) + 1
     wrong = run(runner, program, 300).stderr
-    assert "position 0: ExecuTorch gives error" in wrong
+    assert "position 0: a token is not in the vocabulary" in wrong
     assert "mmoe_status -3" in wrong  # MMOE_E_TOKEN

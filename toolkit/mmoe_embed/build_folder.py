@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmoe_embed.config import parse_json
-from mmoe_embed.errors import MismatchError, ToolkitError
+from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
 from mmoe_embed.whole_file import write_whole
 
 FORMAT = 1
@@ -84,9 +84,16 @@ def load_build(folder: Path) -> BuildFolder:
 
     Raises:
         ToolkitError: no finished build there.
+        UsageError: a .pte.
         MismatchError: a file is missing or was changed after the build, its record included.
     """
     record = read_record(folder) if folder.is_dir() else None
+    if folder.suffix == ".pte":
+        raise UsageError(
+            "a .pte is no build: ExecuTorch runs it, by `run` and `validate` only",
+            at=str(folder),
+            try_="mmoe-embed validate FILE.pte --runtime executorch --checkpoint FOLDER",
+        )
     if record is None:
         what = "the build there was interrupted" if (folder / UNFINISHED).is_file() else "no build there"
         raise ToolkitError(

@@ -58,12 +58,14 @@ def _byte_letters() -> dict[str, int]:
     return letters
 
 
-def describe_no_text(at: str = "") -> ToolkitError:
+def describe_no_text(
+    at: str = "", try_: str = "mmoe-embed validate BUILD, mmoe-embed accuracy BUILD DATA.safetensors"
+) -> ToolkitError:
     """What is said where a classifier is to read or write text."""
     return ToolkitError(
         "this model classifies windows of a signal: it has no text",
         at=at,
-        try_="mmoe-embed validate BUILD, mmoe-embed accuracy BUILD DATA.safetensors",
+        try_=try_,
     )
 
 

@@ -41,7 +41,7 @@ def run_program(file: Path, requests: Iterable[tuple[int, str]], sampling: Sampl
     """
     session = open_program(file)
     if session.windows is not None:
-        raise describe_no_text(str(file))
+        raise describe_no_text(str(file), "mmoe-embed validate FILE.pte --runtime executorch --checkpoint FOLDER")
     tokens = Tokens(*_read_beside(file, "tokenizer.json"))
     generation = decode_generation(*_read_beside(file, "generation_config.json"))
     answers = []

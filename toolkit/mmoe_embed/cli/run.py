@@ -12,6 +12,7 @@ from mmoe_embed.cli.board_session import build_argument, open_build, port_option
 from mmoe_embed.cli.extras import load_program_verbs
 from mmoe_embed.cli.output import Result, console, verb, wants_json
 from mmoe_embed.errors import ToolkitError, UsageError
+from mmoe_embed.executorch.program_file import check_program
 from mmoe_embed.golden import Golden
 from mmoe_embed.prompt import describe_long_prompt, stream_answer
 from mmoe_embed.quantized import load_quantized
@@ -56,6 +57,9 @@ def command(
         _check_prompt(prompt)
     sampling = _sampling(temperature, top_k, seed)
     if build.suffix == ".pte":
+        check_program(build)
+        if verbose:
+            raise UsageError("--verbose is for boards", at=str(build), try_="leave it out")
         requests = [(1, prompt)] if prompt is not None else _read_requests()
         of_program: Result = load_program_verbs().run_program(build, requests, sampling)
         return of_program

@@ -12,6 +12,7 @@ from mmoe_embed.cli.board_session import board_of, build_argument, flash_of, ope
 from mmoe_embed.cli.extras import load_program_verbs
 from mmoe_embed.cli.output import Result, check_reports, progress_bar, verb
 from mmoe_embed.errors import MismatchError, ToolkitError, UsageError
+from mmoe_embed.executorch.program_file import check_program
 from mmoe_embed.golden import Golden
 from mmoe_embed.golden_board import load_golden
 from mmoe_embed.graph import build_graph
@@ -67,12 +68,11 @@ def command(
             raise UsageError("the golden of a program is made from its checkpoint", try_="--checkpoint FOLDER")
         if port or html or junit:
             raise UsageError("--port, --junit and --html are for boards", try_="leave them out, or --runtime firmware")
+        check_program(build)
         requests = load_requests(prompts) if prompts else []
         choose = functools.partial(choose_prompts, requests=requests, steps=steps, seed=seed)
         of_program: Result = load_program_verbs().validate_program(build, checkpoint, choose, tolerance)
         return of_program
-    if build.suffix == ".pte":
-        raise UsageError("a .pte is run by ExecuTorch", at=str(build), try_="--runtime executorch --checkpoint FOLDER")
     if tolerance is not None:
         raise UsageError("--tolerance is for programs: a board's bits are compared", try_="leave it out")
     folder = load_build(build)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmoe_embed.errors import ToolkitError
+from mmoe_embed.executorch.program_file import check_program
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # ExecuTorch warns that its Python runtime is experimental
@@ -73,11 +74,7 @@ class Session:
     """
 
     def __init__(self, program: Path, operators: Path) -> None:
-        if not program.is_file():
-            raise ToolkitError(
-                "no such program", at=str(program), try_="mmoe-embed export CHECKPOINT --board B -o FILE"
-            )
-        _check_kind(program)
+        check_program(program)
         self._library = ctypes.CDLL(str(operators))
         self._file, experts = program, program.with_suffix(".ptd")
         with self._named_errors():
@@ -161,16 +158,3 @@ class Session:
             other = (f"ExecuTorch refuses the program, which may be damaged or cut short: {error}", _EXPORT)
             what, remedy = _FAILURES.get(status, other)
             raise ToolkitError(what, at=str(self._file), try_=remedy) from None
-
-
-def _check_kind(program: Path) -> None:
-    """ExecuTorch logs what it finds in place of its identifier, and its log ends the process where that is not text."""
-    try:
-        with program.open("rb") as file:
-            identifier = file.read(8)[4:]
-    except OSError as error:
-        raise ToolkitError(f"the program cannot be read: {error}", at=str(program)) from None
-    if identifier[:2] != b"ET":  # executorch/schema/program.fbs: file_identifier
-        raise ToolkitError(
-            "no ExecuTorch program", at=str(program), try_="mmoe-embed export CHECKPOINT --board B -o FILE.pte"
-        )

@@ -5,11 +5,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/tensor/tensor.h>
+
+#include "mmoe_status.h"
 
 using executorch::extension::make_tensor_ptr;
 using executorch::extension::Module;
@@ -63,6 +66,29 @@ bool parse(int argc, char** argv, Options* options) {
     return !options->program.empty() && !options->tokens.empty();
 }
 
+/* What an error says; kStatus has those that a program can give. */
+void print_failure(int64_t position, Error error, bool data) {
+    static const struct {
+        int status;
+        const char *what, *advice;
+    } kStatus[] = {
+        {MMOE_E_ARGUMENT, "the paging plan is damaged, or there is no memory for its slots", "export the program again"},
+        {MMOE_E_TOKEN, "a token is not in the vocabulary", "tokens of the tokenizer.json beside the program"},
+        {MMOE_E_NUMERIC, "an activation is too large or NaN", "mmoe-embed validate, and the checkpoint's weights"},
+        {MMOE_E_PAGE_CRC, "an expert's page does not match its CRC-32", "export the program again"},
+        {MMOE_E_PAGE_READ, "an expert's page could not be read", "--data FILE.ptd, the one that was exported with the program"},
+        {MMOE_E_IMAGE, "the experts are not those of the program", "--data FILE.ptd, the one that was exported with the program"},
+    };
+    const int status = mmoe_executorch_failure();
+    const auto* known = std::find_if(std::begin(kStatus), std::end(kStatus), [=](const auto& k) { return k.status == status; });
+    const bool named = known != std::end(kStatus);
+    std::fprintf(stderr, "Error: position %lld: %s (ExecuTorch 0x%x, mmoe_status %d)\n  try: %s\n", static_cast<long long>(position),
+                 named ? known->what : "ExecuTorch gives an error", static_cast<unsigned>(error), status,
+                 named  ? known->advice
+                 : data ? "export the program again"
+                        : "--data FILE.ptd, where the program was exported with --ptd");
+}
+
 /* The program's passes: prefill of up to a chunk of tokens, decode of one */
 class Model {
  public:
@@ -70,7 +96,7 @@ class Model {
         : module_(options.program, options.data.empty() ? std::vector<std::string>{} : std::vector<std::string>{options.data},
                   options.mapped ? Module::LoadMode::Mmap : Module::LoadMode::File, nullptr, nullptr, nullptr,
                   /*share_memory_arenas=*/true),
-          advice_(options.data.empty() ? "  try: --data FILE.ptd, where the program was exported with --ptd\n" : "") {}
+          data_(!options.data.empty()) {}
 
     /* An integer that the program has as a constant; -1 when it has not. */
     int64_t constant(const char* name) {
@@ -96,9 +122,7 @@ class Model {
             auto at = make_tensor_ptr({1}, std::vector<int64_t>{position_});
             auto result = module_.execute(now == 1 ? "decode" : "prefill", {input, at});
             if (!result.ok())
-                return std::fprintf(stderr, "Error: position %lld: ExecuTorch gives error 0x%x, mmoe_status %d\n%s",
-                                    static_cast<long long>(position_), static_cast<unsigned>(result.error()),
-                                    mmoe_executorch_failure(), advice_), false;
+                return print_failure(position_, result.error(), data_), false;
             position_ += static_cast<int64_t>(now);
             const auto& out = (*result)[0].toTensor();
             logits->assign(out.const_data_ptr<float>(), out.const_data_ptr<float>() + out.numel());
@@ -108,7 +132,7 @@ class Model {
 
  private:
     Module module_;
-    const char* advice_;  // on an error
+    bool data_;  // a .ptd was given
     int64_t chunk_ = 0, context_ = 0, position_ = 0;
 };
 
@@ -140,7 +164,9 @@ int main(int argc, char** argv) {
     Options options;
     if (!parse(argc, argv, &options)) return std::fputs(kUsage, stderr), 2;
     Model model(options);
-    if (!model.start()) return std::fprintf(stderr, "Error: %s is no program of mmoe-embed that takes tokens\n", options.program.c_str()), 1;
+    if (!model.start())
+        return std::fprintf(stderr, "Error: %s is no program of mmoe-embed that takes tokens%s\n", options.program.c_str(),
+                            options.data.empty() ? "" : ", or what --data names is damaged or another one"), 1;
     std::vector<float> logits;
     if (!model.feed(options.tokens.data(), options.tokens.size(), &logits)) return 1;
     for (long n = 1; n <= options.count; n++) {
