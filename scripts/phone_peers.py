@@ -9,7 +9,6 @@ build comes from. A peer may live in a Python of its own: --llama-cpp-python, --
 import argparse
 import dataclasses
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from mmoe_embed.bench.model import measure_model
 from mmoe_embed.bench.phone import Request, measure_builds, with_threads
+from mmoe_embed.bench.rounds import Ratio, compare_rounds
 from mmoe_embed.board import load_board
 from mmoe_embed.build_folder import BuildFolder, load_build
 from mmoe_embed.quantized import load_quantized
@@ -97,25 +97,19 @@ def measure_our_moe(build: BuildFolder, request: Request) -> dict[str, float]:
     return {"MoE prefill": moe.prefill, "MoE decode": moe.decode}
 
 
-def compare(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, tuple[float, float]]]:
-    """By whom and what: how many times our time, of the fastest rounds and of the medians."""
+def compare(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, Ratio]]:
+    """By whom and what: how many times our time."""
 
     def times(name: str, what: str) -> list[float]:
         return [names[name][what] for names in rounds]
 
-    ratios: dict[str, dict[str, tuple[float, float]]] = {}
-    for name, measured in rounds[0].items():
-        ratios[name] = {}
-        for what in measured:
-            theirs, ours = times(name, what), times("ours", what)
-            middle = statistics.median(theirs) / statistics.median(ours)
-            ratios[name][what] = min(theirs) / min(ours), middle
-    return ratios
+    return {
+        name: {what: compare_rounds(times(name, what), times("ours", what)) for what in measured}
+        for name, measured in rounds[0].items()
+    }
 
 
-def render(
-    ratios: dict[str, dict[str, tuple[float, float]]], rounds: int, versions: dict[str, str], request: Request
-) -> str:
+def render(ratios: dict[str, dict[str, Ratio]], rounds: int, versions: dict[str, str], request: Request) -> str:
     """A table, medians in brackets."""
     what = list(ratios["ours"])
     width = max(map(len, ratios)) + 2
@@ -124,7 +118,7 @@ def render(
         " " * width + "".join(f"{key:>18}" for key in what),
     ]
     for name, row in ratios.items():
-        cells = [f"{row[key][0]:.2f} ({row[key][1]:.2f})" if key in row else "" for key in what]
+        cells = [str(row.get(key, "")) for key in what]
         lines.append(f"{name:<{width}}" + "".join(f"{cell:>18}" for cell in cells))
     return "\n".join(lines + [f"{name}: {version}" for name, version in versions.items()])
 

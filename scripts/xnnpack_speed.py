@@ -11,7 +11,6 @@ import argparse
 import ctypes
 import importlib.metadata
 import json
-import statistics
 import tempfile
 import time
 import warnings
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmoe_embed.bench.rounds import Ratio, compare_rounds
 from mmoe_embed.build_folder import load_build
 from mmoe_embed.quantized import Matrix, Quantized, load_quantized
 
@@ -107,14 +107,9 @@ def measure(files: dict[str, Path], hidden: int, tokens: int, rounds: int, calls
     return times
 
 
-def take_ratios(times: Times) -> dict[str, dict[str, float]]:
-    """How many times our time XNNPACK takes, by method: of the fastest rounds, and of the middle ones."""
-    ratios = {}
-    for name, forms in times.items():
-        ours, theirs = (forms[form] for form in FORMS)
-        middle = statistics.median(theirs) / statistics.median(ours)
-        ratios[name] = {"fastest": min(theirs) / min(ours), "median": middle}
-    return ratios
+def take_ratios(times: Times) -> dict[str, Ratio]:
+    """How many times our time XNNPACK takes, by method."""
+    return {name: compare_rounds(forms["XNNPACK"], forms["ours"]) for name, forms in times.items()}
 
 
 def main() -> None:
@@ -143,12 +138,13 @@ def main() -> None:
             found[threads] = take_ratios(measure(files, model.config.hidden_size, a.prefill, a.rounds, a.calls))
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     if a.json:
-        print(json.dumps({"versions": versions, "time_over_ours": found}))
+        named = {n: {name: ratio._asdict() for name, ratio in ratios.items()} for n, ratios in found.items()}
+        print(json.dumps({"versions": versions, "time_over_ours": named}))
         return
     print(f"{versions}: time over ours, fastest of {a.rounds} rounds, median in brackets")
     for threads, ratios in found.items():
         for name, ratio in ratios.items():
-            print(f"{threads} threads, {name:<16}{ratio['fastest']:8.2f} ({ratio['median']:.2f})")
+            print(f"{threads} threads, {name:<16}{ratio!s:>15}")
 
 
 if __name__ == "__main__":

@@ -28,9 +28,10 @@ mmoe_status mmoe_op_rmsnorm(mmoe_runtime *rt, const float *x, const float *w, ui
 /* y = W x of the first `rows` tokens, `stride` floats apart */
 static void multiply_rows(const mmoe_runtime *rt, uint32_t rows, const mmoe_matrix *w, const mmoe_vector *x, float *y, uint32_t stride,
                           void *scratch) {
-    const mmoe_vector **const in = scratch; /* room for each token of a batch, in 8 bytes; then of their outputs */
-    float **const out = (float **)(void *)((uint8_t *)scratch + 8 * MMOE_MIN(rt->model->chunk, MMOE_BATCH));
-    void *const matmul = (uint8_t *)scratch + 16 * MMOE_MIN(rt->model->chunk, MMOE_BATCH);
+    const uint32_t pointers = 8 * MMOE_MIN(rt->model->chunk, MMOE_BATCH); /* bytes for those of a batch, 8 each */
+    const mmoe_vector **const in = scratch;
+    float **const out = (float **)(void *)((uint8_t *)scratch + pointers);
+    void *const matmul = (uint8_t *)scratch + 2 * pointers;
     for (uint32_t row = 0, count; row < rows; row += count) {
         count = mmoe_next_batch(rows - row, MMOE_BATCH);
         for (uint32_t i = 0; i < count; i++) {
@@ -49,21 +50,10 @@ mmoe_status mmoe_op_linear(mmoe_runtime *rt, const mmoe_matrix *w, const mmoe_ve
     return MMOE_OK;
 }
 
-/* The rows of a matrix from `row` on, a multiple of MMOE_ROWS */
-static mmoe_matrix rows_from(const mmoe_matrix *w, uint32_t row) {
-    const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns), row_bytes = w->bits == 4 ? 16 * groups : MMOE_PAD(w->columns, 16u);
-    mmoe_matrix part = *w;
-    part.rows -= row;
-    part.weights = (const uint8_t *)w->weights + row * row_bytes;
-    if (w->group_scales) part.group_scales += row * groups;
-    part.row_scales += row;
-    return part;
-}
-
 mmoe_status mmoe_op_linear_last(mmoe_runtime *rt, const mmoe_matrix *w, uint32_t from, const mmoe_vector *x, float *y, void *scratch) {
     const uint32_t last = rt->rows - 1, row = from / MMOE_ROWS * MMOE_ROWS;
     if (last) {
-        const mmoe_matrix part = rows_from(w, row);
+        const mmoe_matrix part = mmoe_matrix_rows(w, row, w->rows - row);
         multiply_rows(rt, last, &part, x, y + row, w->rows, scratch);
     }
     mmoe_matvec(w, mmoe_const_vector_row(x, w->columns, last), y + last * w->rows);

@@ -9,6 +9,7 @@
 #ifndef MMOE_KERNELS_H
 #define MMOE_KERNELS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "mmoe_status.h"
@@ -32,6 +33,22 @@ typedef struct {
     const uint8_t *group_scales; /* bits 4: (pad(rows, 4) / 4, groups, 4), 4-byte aligned; else NULL */
     const float *row_scales;     /* (pad(rows, 4)) */
 } mmoe_matrix;
+
+/* Blocks of 16 bytes that a packed row has */
+static inline uint32_t mmoe_row_blocks(const mmoe_matrix *w) {
+    return w->bits == 4 ? MMOE_GROUPS((uint32_t)w->columns) : MMOE_PAD(w->columns, 16u) / 16;
+}
+
+/* Rows first..first+count of a packed matrix, as a matrix; first: a multiple of MMOE_ROWS. */
+static inline mmoe_matrix mmoe_matrix_rows(const mmoe_matrix *w, uint32_t first, uint32_t count) {
+    const uint32_t blocks = mmoe_row_blocks(w);
+    mmoe_matrix part = *w;
+    part.rows = count;
+    part.weights = (const uint8_t *)w->weights + (size_t)first * 16 * blocks;
+    if (w->bits == 4) part.group_scales += (size_t)first * blocks;
+    part.row_scales += first;
+    return part;
+}
 
 /* A quantized activation: written by mmoe_quantize_s8, read by mmoe_matvec. The layout behind the scale is private to
  * the instruction set's folder; every layout fits MMOE_VECTOR_BYTES(n). */

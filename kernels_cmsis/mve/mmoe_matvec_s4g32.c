@@ -123,20 +123,12 @@ static inline uint32_t run_whole(const mmoe_matrix *w, const mmoe_vector *x, flo
 
 /* What is not whole, or has a scale that is not safe */
 static __attribute__((noinline, used)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
-    const uint32_t groups = MMOE_GROUPS((uint32_t)w->columns);
 #if __ARM_FEATURE_MVE & 2
-    uint32_t row = run_whole(w, x, y, groups);
+    uint32_t row = run_whole(w, x, y, MMOE_GROUPS((uint32_t)w->columns));
 #else
     uint32_t row = 0;
 #endif
-    for (; row < w->rows; row += 4) {
-        const uint32_t count = w->rows - row < 4 ? w->rows - row : 4;
-        mmoe_word sums[4];
-        mmoe_sums_s4g32(&(mmoe_sums){(const uint8_t *)w->weights + row * 16 * groups, w->group_scales + row * groups,
-                                     x + 1, groups, 0, sums, 1});
-        mmoe_scale_sums(sums, count, x->scale, w->row_scales + row);
-        memcpy(y + row, sums, count * sizeof *y);
-    }
+    mmoe_rows_by_sums(mmoe_sums_s4g32, w, x, y, row);
 }
 
 #if __ARM_FEATURE_MVE & 2

@@ -115,7 +115,6 @@ static inline void run_whole(const mmoe_matrix *w, const mmoe_vector *x, float *
 
 /* A matrix whose last tile is not whole, or a scale that is not safe */
 static __attribute__((noinline, used)) void run_parts(const mmoe_matrix *w, const mmoe_vector *x, float *y) {
-    const uint32_t blocks = (w->columns + 15u) / 16;
     uint32_t row = 0;
 #if __ARM_FEATURE_MVE & 2
     if (mmoe_scale_is_safe(x->scale) && w->rows >= 4) {
@@ -123,13 +122,7 @@ static __attribute__((noinline, used)) void run_parts(const mmoe_matrix *w, cons
         row = w->rows & ~3u;
     }
 #endif
-    for (; row < w->rows; row += 4) {
-        const uint32_t count = w->rows - row < 4 ? w->rows - row : 4;
-        mmoe_word sums[4];
-        mmoe_sums_s8(&(mmoe_sums){(const int8_t *)w->weights + row * 16 * blocks, NULL, x + 1, blocks, 0, sums, 1});
-        mmoe_scale_sums(sums, count, x->scale, w->row_scales + row);
-        memcpy(y + row, sums, count * sizeof *y);
-    }
+    mmoe_rows_by_sums(mmoe_sums_s8, w, x, y, row);
 }
 
 #if __ARM_FEATURE_MVE & 2

@@ -22,6 +22,19 @@ static inline int mmoe_scale_is_safe(float scale) {
 #endif
 }
 
+/* Rows of mmoe_matvec from `row` on, a multiple of MMOE_ROWS, tile by tile: what the loops over whole tiles leave. */
+static inline void mmoe_rows_by_sums(void (*add_up)(const mmoe_sums *), const mmoe_matrix *w, const mmoe_vector *x, float *y,
+                                     uint32_t row) {
+    for (uint32_t count; row < w->rows; row += count) {
+        count = w->rows - row < MMOE_ROWS ? w->rows - row : MMOE_ROWS;
+        const mmoe_matrix tile = mmoe_matrix_rows(w, row, count);
+        mmoe_word sums[MMOE_ROWS];
+        add_up(&(mmoe_sums){tile.weights, tile.group_scales, x + 1, mmoe_row_blocks(w), 0, sums, 1});
+        mmoe_scale_sums(sums, count, x->scale, tile.row_scales);
+        memcpy(y + row, sums, count * sizeof *y);
+    }
+}
+
 #if __ARM_FEATURE_MVE & 2
 /* Where MVE rounds a subnormal operand or result to zero it leaves a mark in the FPSCR: IDC or UFC. */
 static inline void mmoe_forget_flushes(void) {

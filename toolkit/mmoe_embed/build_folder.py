@@ -87,13 +87,13 @@ def load_build(folder: Path) -> BuildFolder:
         UsageError: a .pte.
         MismatchError: a file is missing or was changed after the build, its record included.
     """
-    record = read_record(folder) if folder.is_dir() else None
     if folder.suffix == ".pte":
         raise UsageError(
             "a .pte is no build: ExecuTorch runs it, by `run` and `validate` only",
             at=str(folder),
             try_="mmoe-embed validate FILE.pte --runtime executorch --checkpoint FOLDER",
         )
+    record = read_record(folder) if folder.is_dir() else None
     if record is None:
         what = "the build there was interrupted" if (folder / UNFINISHED).is_file() else "no build there"
         raise ToolkitError(

@@ -70,17 +70,9 @@ static void run_product(uint32_t part) {
     const mmoe_matrix *w = job.product.matrix;
     const uint32_t tiles = (w->rows + MMOE_ROWS - 1) / MMOE_ROWS;
     const size_t first = share(tiles, part), end = share(tiles, part + 1);
-    const size_t blocks = w->bits == 4 ? MMOE_GROUPS((size_t)w->columns) : MMOE_PAD((size_t)w->columns, 16u) / 16;
     const uint32_t from = MMOE_ROWS * (uint32_t)first;
     if (first == end) return;
-    const mmoe_matrix rows = {
-        .rows = (end == tiles ? w->rows : MMOE_ROWS * (uint32_t)end) - from,
-        .columns = w->columns,
-        .bits = w->bits,
-        .weights = (const uint8_t *)w->weights + 64 * blocks * first,
-        .group_scales = w->group_scales ? w->group_scales + MMOE_ROWS * blocks * first : NULL,
-        .row_scales = w->row_scales + from,
-    };
+    const mmoe_matrix rows = mmoe_matrix_rows(w, from, (end == tiles ? w->rows : MMOE_ROWS * (uint32_t)end) - from);
     float *out[MMOE_BATCH];
     for (uint32_t i = 0; i < job.product.count; i++) out[i] = job.product.out[i] + from;
     if (job.product.count == 1)

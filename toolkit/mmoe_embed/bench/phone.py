@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from mmoe_embed.bench.memory_limit import drop_from_cache, limit_memory
+from mmoe_embed.bench.rounds import Ratio, compare_rounds
 from mmoe_embed.board import Board, load_board
 from mmoe_embed.build_folder import BuildFolder
 from mmoe_embed.errors import ToolchainError, UsageError
@@ -242,8 +243,8 @@ def _measure(
 
 
 def _compare(rounds: list[float], first: list[float]) -> Speed:
-    fastest, median = min(rounds), statistics.median(rounds)
-    return Speed(min(first) / fastest, statistics.median(first) / median, fastest, median)
+    ratio = compare_rounds(first, rounds)
+    return Speed(ratio.fastest, ratio.median, min(rounds), statistics.median(rounds))
 
 
 def _describe(context: int, speed: Speed, moved: TokenBytes, stream: float, hits: list[int]) -> DecodeSpeed:
@@ -276,4 +277,4 @@ def render(bench: PhoneBench) -> str:
 
 
 def _pair(speed: Speed) -> str:
-    return f"{speed.ratio:.2f} ({speed.median_ratio:.2f})"
+    return str(Ratio(speed.ratio, speed.median_ratio))

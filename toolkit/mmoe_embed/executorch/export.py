@@ -107,6 +107,14 @@ class Pass(nn.Module):
         projected: Tensor = ops.linear(scaled, take("input"), c.hidden_size, c.window_size, 8) + take("input_bias")
         return projected
 
+    def _guessed_router(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the router whose experts are guessed in a layer; empty where none are."""
+        routed = self.config.routed_layers
+        following = [later for later in routed if later > layer] if self.prefetch and layer in routed else []
+        if not following:
+            return self._take("no_router"), self._take("no_router")
+        return self._take(f"layers.{following[0]}.router.weight"), self._take(f"layers.{following[0]}.router.bias")
+
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Logits, float32 (vocabulary).
 
@@ -144,9 +152,6 @@ class Pass(nn.Module):
             x = x + self._linear(heads, at + "o", d, c.attention_width, self.bits)
             n = ops.rmsnorm(x, take(at + "moe_norm"), eps)
             _, top_k, width, shared_width = moe_shape(c, layer)
-            following = next((later for later in c.routed_layers if later > layer and top_k and self.prefetch), None)
-            next_router = "no_router" if following is None else f"layers.{following}.router.weight"
-            next_bias = "no_router" if following is None else f"layers.{following}.router.bias"
             x = ops.moe(
                 x,
                 n,
@@ -154,8 +159,7 @@ class Pass(nn.Module):
                 take(at + "router.bias"),
                 take(at + "shared"),
                 take(at + "shared_gate"),
-                take(next_router),
-                take(next_bias),
+                *self._guessed_router(layer),
                 take(at + "experts"),
                 top_k,
                 width,
